@@ -1,0 +1,105 @@
+r"""Batched symmetric matrix functions with a selectable method and a selectable gradient.
+
+Tensors in, tensors out, for any batch shape ``(*, n, n)``. Read :mod:`covlayers.functional.core`
+first; :data:`METHODS` and :data:`BACKWARDS` are the menus.
+"""
+
+from covlayers.functional.backwards import (
+    BACKWARDS,
+    Autograd,
+    ClippedGaps,
+    ExactGaps,
+    Loewner,
+    LorentzianGaps,
+    Lyapunov,
+    PadeGaps,
+    PowerIteration,
+    Smith,
+    TaylorGaps,
+    TruncatedGaps,
+    Unrolled,
+)
+from covlayers.functional.backwards.gap_rule import GapRule
+from covlayers.functional.checks import (
+    ConvergenceError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnsupportedError,
+)
+from covlayers.functional.core import DirectMethod, MatrixFunction, Method, SpectralMethod
+from covlayers.functional.covariance import covariance, cross_covariance, shrink
+from covlayers.functional.eigh import eigh
+from covlayers.functional.lyapunov import solve_lyapunov
+from covlayers.functional.lyapunov_solvers import LyapunovSolver
+from covlayers.functional.matrix_functions import (
+    invsqrtm,
+    logm,
+    powm,
+    sqrtm,
+    sqrtm_and_invsqrtm,
+)
+from covlayers.functional.methods import (
+    METHODS,
+    Auto,
+    Eigh,
+    NewtonSchulz,
+    Pade,
+    PolarExpress,
+    Taylor,
+)
+from covlayers.functional.rule import Backward, Rule, Saved
+from covlayers.functional.triangle import triu_matrix, triu_vector
+from covlayers.functional.whitening import color, whiten, whiten_color
+from covlayers.functional.whitening_matrix import whitening_matrix
+
+__all__ = [
+    "BACKWARDS",
+    "METHODS",
+    "Auto",
+    "Autograd",
+    "Backward",
+    "ClippedGaps",
+    "ConvergenceError",
+    "DirectMethod",
+    "Eigh",
+    "ExactGaps",
+    "GapRule",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "Loewner",
+    "LorentzianGaps",
+    "Lyapunov",
+    "LyapunovSolver",
+    "MatrixFunction",
+    "Method",
+    "NewtonSchulz",
+    "Pade",
+    "PadeGaps",
+    "PolarExpress",
+    "PowerIteration",
+    "Rule",
+    "Saved",
+    "Smith",
+    "SpectralMethod",
+    "Taylor",
+    "TaylorGaps",
+    "TruncatedGaps",
+    "Unrolled",
+    "UnsupportedError",
+    "color",
+    "covariance",
+    "cross_covariance",
+    "eigh",
+    "invsqrtm",
+    "logm",
+    "powm",
+    "shrink",
+    "solve_lyapunov",
+    "sqrtm",
+    "sqrtm_and_invsqrtm",
+    "triu_matrix",
+    "triu_vector",
+    "whiten",
+    "whiten_color",
+    "whitening_matrix",
+]

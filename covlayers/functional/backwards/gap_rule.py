@@ -1,0 +1,80 @@
+r"""What the rules share that choose how to invert the gaps between eigenvalues.
+
+The derivative of the eigenvectors is :math:`dU = U (K \circ U^\top dA\, U)` with
+:math:`K_{ij} = 1/(\lambda_j - \lambda_i)`, which explodes as two eigenvalues meet. Each rule of
+:mod:`~covlayers.functional.backwards.gaps` chooses a
+:math:`K`. For :func:`~covlayers.functional.eigh` it gives
+
+.. math:: g_A = U \bigl( \operatorname{diag}(g_\lambda) + K \circ (U^\top g_U) \bigr) U^\top,
+
+symmetrised, and through it for a matrix function :math:`Y = U f(\Lambda) U^\top`
+
+.. math:: g_A = U \bigl( L \circ (U^\top g_Y U) \bigr) U^\top, \qquad
+          L_{ij} = K_{ij} f(\lambda_j) + K_{ji} f(\lambda_i), \quad L_{ii} = f'(\lambda_i).
+
+Every :math:`K` is zero at an exact tie, where a function of :math:`A` takes the limit
+:math:`L_{ij} = f'(\lambda_i)`.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.core import MatrixFunction
+from covlayers.functional.rule import Rule, Saved
+
+
+class GapRule(Rule):
+    r"""A choice of :math:`K_{ij} \approx 1/(\lambda_j - \lambda_i)`.
+
+    A subclass offers ``inverse_gaps``. Serves every matrix function and
+    :func:`~covlayers.functional.eigh`. A surrogate has no second derivative, and asking for one
+    raises.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("spectrum",)
+
+    @abstractmethod
+    def inverse_gaps(self, values: Tensor) -> Tensor:
+        """``K`` of eigenvalues ``(*, n)`` in ascending order: ``(*, n, n)``, zero at ties."""
+
+    def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
+        values, vectors = saved.spectrum
+        K = self.inverse_gaps(values)
+        f = fn.f(values)
+        L = K * f[..., None, :] + K.mT * f[..., :, None]
+        tied = values[..., :, None] == values[..., None, :]  # the diagonal among them
+        L = torch.where(tied, fn.df(values)[..., None, :], L)
+        return vectors @ (L * (vectors.mT @ grad @ vectors)) @ vectors.mT
+
+
+def gaps(values: Tensor) -> Tensor:
+    r""":math:`\lambda_j - \lambda_i`."""
+    return values[..., None, :] - values[..., :, None]
+
+
+def larger_and_ratio(values: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Of each pair the larger in magnitude, nonzero, and the quotient of the other by it.
+
+    A series in the quotient, divided by the larger, approximates the inverse gap up to its sign.
+    """
+    row, column = values[..., :, None], values[..., None, :]
+    swap = row.abs() > column.abs()
+    larger, smaller = torch.where(swap, row, column), torch.where(swap, column, row)
+    larger = torch.where(larger == 0, torch.finfo(values.dtype).tiny ** 0.5, larger)
+    return larger, smaller / larger
+
+
+def geometric_sum(ratio: Tensor, degree: int) -> Tensor:
+    r""":math:`\sum_{k=0}^{K} r^k`, zero for a negative degree; no cancellation at 1."""
+    total = torch.ones_like(ratio) if degree >= 0 else torch.zeros_like(ratio)
+    for _ in range(degree):
+        total = total * ratio + 1
+    return total
+
+
+def sign_of_gap(values: Tensor) -> Tensor:
+    r"""1, 0 or -1 as :math:`|\lambda_j|` exceeds, equals or falls below :math:`|\lambda_i|`."""
+    return torch.sign(gaps(values.abs())) * (gaps(values) != 0)

@@ -1,0 +1,52 @@
+"""The exact derivative in the eigenbasis, by divided differences."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.core import MatrixFunction
+from covlayers.functional.lyapunov import lyapunov
+from covlayers.functional.lyapunov_solvers import EighSolver
+from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.spectra import is_root
+
+
+@dataclass(frozen=True)
+class Loewner(Rule):
+    r"""Exact derivative by the Daleckii-Krein formula.
+
+    .. math:: g_A = U \bigl( L \circ (U^\top g_Y U) \bigr) U^\top, \qquad
+              L_{ij} = \frac{f(\lambda_i) - f(\lambda_j)}{\lambda_i - \lambda_j}, \quad
+              L_{ii} = f'(\lambda_i),
+
+    with each divided difference written without cancellation, for the root
+    :math:`1/(\sqrt{\lambda_i} + \sqrt{\lambda_j})`: bounded and exact at repeated eigenvalues. For
+    the roots, derivatives of any order hold.
+
+    Example:
+        >>> from covlayers.functional import sqrtm
+        >>> A = torch.eye(2, requires_grad=True)
+        >>> sqrtm(A, method="eigh", backward=Loewner()).trace().backward()
+        >>> A.grad
+        tensor([[0.5000, 0.0000],
+                [0.0000, 0.5000]])
+
+    Reference:
+        :cite:t:`daleckii1965`; :cite:t:`ionescu2015matrix`; :cite:t:`higham2008functions`.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("outputs", "spectrum")
+
+    def any_order(self, fn: MatrixFunction) -> bool:
+        return is_root(fn)
+
+    def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
+        values, vectors = saved.spectrum
+        if torch.is_grad_enabled() and self.any_order(fn):
+            # The same gradient as a Lyapunov solution, which autograd can differentiate again.
+            S, Q = fn.lyapunov_equation(saved.outputs[fn.name], grad)
+            return lyapunov(S, Q, EighSolver(), fn.f(values), vectors)
+        L = fn.divided_difference(values[..., :, None], values[..., None, :])
+        return vectors @ (L * (vectors.mT @ grad @ vectors)) @ vectors.mT

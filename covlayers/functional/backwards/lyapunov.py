@@ -1,0 +1,52 @@
+"""The implicit derivative of a root, as published with MTP and MPA."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from covlayers.functional.checks import check_count
+from covlayers.functional.core import MatrixFunction
+from covlayers.functional.linalg import frobenius_norm
+from covlayers.functional.lyapunov import lyapunov
+from covlayers.functional.lyapunov_solvers import SignSolver
+from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.spectra import SQRT
+
+
+@dataclass(frozen=True)
+class Lyapunov(Rule):
+    r"""Implicit derivative, its Lyapunov equation solved by sign iteration.
+
+    For the root :math:`Y g_A + g_A Y = g_Y`, normalised by :math:`\lVert A \rVert_F^{1/2}`; for the
+    inverse root :math:`Z g_A + g_A Z = -Z^2 g_Z Z^2`, normalised by :math:`\lVert Z \rVert_F`, each
+    matrix by its own. Eight steps, as published, are exact only where the normalised eigenvalues
+    of :math:`Y` exceed 0.09: at 0.03 the solution is 66% of the truth, at 0.01 25%. For the exact
+    solution take :class:`Smith`.
+
+    Args:
+        iterations: steps of the sign iteration.
+
+    Example:
+        >>> from covlayers.functional import sqrtm
+        >>> A = torch.eye(2, requires_grad=True)
+        >>> sqrtm(A, method="pade", backward=Lyapunov(8)).sum().backward()
+
+    Reference:
+        :cite:t:`song2022fast`; :cite:t:`song2022inverse`; :cite:t:`lin2017improved`.
+    """
+
+    iterations: int = 8
+    reads: ClassVar[tuple[str, ...]] = ("A", "outputs")
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+
+    def any_order(self, fn: MatrixFunction) -> bool:
+        return True
+
+    def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
+        output = saved.outputs[fn.name]
+        S, Q = fn.lyapunov_equation(output, grad)
+        norm = frobenius_norm(saved.input).sqrt() if fn.name == SQRT.name else frobenius_norm(S)
+        return lyapunov(S, Q, SignSolver(self.iterations), norm)

@@ -1,0 +1,141 @@
+"""Every typed error of the library, and the checks that raise them.
+
+Each message names the argument, what was expected, what came, and what to do.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.linalg import LinAlgError as LinAlgError  # type: ignore[attr-defined]  # untyped there
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+T = TypeVar("T")
+
+
+class InvalidValueError(ValueError):
+    """An argument of the right type has a value that the function cannot use."""
+
+
+class InvalidTypeError(TypeError):
+    """An argument has a type or dtype that the function cannot use."""
+
+
+class UnsupportedError(NotImplementedError, ValueError):
+    """A combination of function, method and rule, or a derivative, that has no meaning."""
+
+
+class ConvergenceError(LinAlgError):  # type: ignore[misc]  # untyped in torch
+    """An eigendecomposition did not converge, not even in float64."""
+
+
+def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
+    """A real floating point tensor with at least ``min_dim`` dimensions."""
+    if not isinstance(x, Tensor):
+        raise InvalidTypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}.")
+    if x.dtype not in FLOATS:
+        raise InvalidTypeError(
+            f"{name} must have a real floating dtype (float16, bfloat16, float32 or float64), "
+            f"got {x.dtype}; convert it first, e.g. {name}.float()."
+        )
+    if x.dim() < min_dim:
+        raise InvalidValueError(
+            f"{name} must have at least {min_dim} dimensions, got shape {tuple(x.shape)}."
+        )
+
+
+def check_square(name: str, A: Tensor) -> None:
+    """A batch of square matrices ``(*, n, n)``."""
+    check_tensor(name, A, 2)
+    if A.shape[-1] != A.shape[-2]:
+        raise InvalidValueError(
+            f"{name} must be square in its last two dimensions, got shape {tuple(A.shape)}; "
+            "covariance(x) makes a square matrix of features (*, C, M)."
+        )
+
+
+def check_same(first_name: str, first: Tensor, name: str, x: Tensor) -> None:
+    """Two tensors of one dtype on one device."""
+    if x.dtype != first.dtype:
+        raise InvalidTypeError(
+            f"{name} must have the dtype of {first_name}, {first.dtype}, got {x.dtype}; "
+            f"convert one of them, e.g. {name}.to({first_name})."
+        )
+    if x.device != first.device:
+        raise InvalidValueError(
+            f"{name} must be on the device of {first_name}, {first.device}, got {x.device}; "
+            f"move one of them, e.g. {name}.to({first_name})."
+        )
+
+
+def check_shape(name: str, x: Tensor, expected: tuple[int, ...], reason: str) -> None:
+    """The last dimensions of ``x`` are ``expected``."""
+    if tuple(x.shape[x.dim() - len(expected) :]) != expected:
+        raise InvalidValueError(
+            f"{name} must have shape (*, {', '.join(map(str, expected))}) {reason}, "
+            f"got {tuple(x.shape)}."
+        )
+
+
+def check_positions(name: str, x: Tensor, at_least: int) -> None:
+    """Enough positions in the last dimension for a covariance."""
+    if x.shape[-1] < at_least:
+        raise InvalidValueError(
+            f"{name} must have at least {at_least} positions in its last dimension, got shape "
+            f"{tuple(x.shape)}; a covariance needs several observations of each channel."
+        )
+
+
+def check_count(name: str, value: int, at_least: int = 1) -> None:
+    """A whole number no smaller than ``at_least``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidTypeError(f"{name} must be an int, got {value!r}.")
+    if value < at_least:
+        raise InvalidValueError(f"{name} must be at least {at_least}, got {value}.")
+
+
+def check_number(
+    name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False
+) -> None:
+    """A finite real number in ``[low, high]``, or in ``(low, high]``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} must be a real number, got {value!r}.")
+    inside = low < value <= high if open_low else low <= value <= high
+    if not (inside and math.isfinite(value)):
+        bracket = "(" if open_low else "["
+        raise InvalidValueError(f"{name} must lie in {bracket}{low}, {high}], got {value}.")
+
+
+def check_choice(name: str, value: str, menu: tuple[str, ...]) -> None:
+    """One of a few words."""
+    if value not in menu:
+        raise InvalidValueError(f"{name} must be one of {list(menu)}, got {value!r}.")
+
+
+def choose(name: str, value: Any, menu: Mapping[str, Callable[[], T]], family: type[T]) -> T:
+    """The object that ``value`` stands for: itself, or a fresh one of the menu.
+
+    Args:
+        name: the argument, for the message.
+        value: a key of ``menu`` or an instance of ``family``.
+        menu: names and the classes to build.
+        family: what an object must be.
+
+    Raises:
+        InvalidValueError: for a name that is not on the menu.
+        InvalidTypeError: for an object of another family.
+    """
+    if isinstance(value, family):
+        return value
+    if isinstance(value, str):
+        if value not in menu:
+            raise InvalidValueError(
+                f"{name} must be one of {sorted(menu)} or a {family.__name__}, got {value!r}."
+            )
+        return menu[value]()
+    hint = f"; write {value.__name__}() to build it" if isinstance(value, type) else ""
+    raise InvalidTypeError(
+        f"{name} must be one of {sorted(menu)} or a {family.__name__}, got {value!r}{hint}."
+    )

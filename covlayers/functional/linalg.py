@@ -1,0 +1,119 @@
+"""Small pieces of batched symmetric linear algebra, each safe for zero and non-finite matrices."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import InvalidValueError
+
+# Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
+# entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
+# caller and not of the arithmetic.
+BEYOND_ROUNDING = 1e-2
+
+
+def symmetric(A: Tensor) -> Tensor:
+    r"""The symmetric part :math:`(A + A^\top)/2`."""
+    return (A + A.mT) / 2
+
+
+def identity_like(A: Tensor) -> Tensor:
+    """The identity ``(n, n)`` with the dtype and device of ``A``, to be broadcast."""
+    return torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+
+
+def rebuild(values: Tensor, vectors: Tensor) -> Tensor:
+    r""":math:`U \operatorname{diag}(\lambda) U^\top`."""
+    return (vectors * values.unsqueeze(-2)) @ vectors.mT
+
+
+def nonzero(scale: Tensor) -> Tensor:
+    r"""``scale``, or :math:`\sqrt{\text{tiny}}` (1e-19 in float32) where it is zero.
+
+    A zero matrix thereby has a small finite inverse root, with a finite gradient.
+    """
+    return torch.where(scale > 0, scale, torch.finfo(scale.dtype).tiny ** 0.5)
+
+
+def trace(A: Tensor) -> Tensor:
+    """The trace, ``(*, 1, 1)``."""
+    return A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+
+
+def frobenius_norm(A: Tensor) -> Tensor:
+    """The Frobenius norm ``(*, 1, 1)``, nonzero, without overflow or underflow of the squares."""
+    peak = nonzero(A.detach().abs().amax((-2, -1), keepdim=True))
+    norm = torch.linalg.vector_norm(A / peak, dim=(-2, -1), keepdim=True)
+    return nonzero(peak * norm)
+
+
+def spectral_bound(A: Tensor) -> Tensor:
+    r""":math:`\lVert A^2 \rVert_F^{1/2} \ge \lambda_{\max}`, ``(*, 1, 1)``, for symmetric ``A``.
+
+    Tighter than the Frobenius norm: at most :math:`n^{1/4} \lambda_{\max}`.
+    """
+    norm = frobenius_norm(A)
+    scaled = A / norm
+    return norm * frobenius_norm(scaled @ scaled).sqrt()
+
+
+def cholesky(A: Tensor) -> Tensor:
+    """The lower Cholesky factor, NaN where a matrix is not positive definite."""
+    factor, failed = torch.linalg.cholesky_ex(A)
+    return factor + torch.where(failed > 0, torch.nan, 0.0).to(A.dtype)[..., None, None]
+
+
+def symmetrised(name: str, A: Tensor) -> Tensor:
+    """The symmetric part of a batch of matrices that are symmetric up to rounding.
+
+    A matrix with a non-finite entry becomes NaN as a whole. So does one far from symmetric where
+    its values cannot be looked at without harm (an accelerator, a compiled graph, vmap);
+    elsewhere it raises.
+    """
+    values = A.detach()
+    peak = values.abs().amax((-2, -1))
+    far = (values - values.mT).abs().amax((-2, -1)) > BEYOND_ROUNDING * peak
+    if _seen_true(far):
+        raise InvalidValueError(
+            f"{name} must be symmetric in its last two dimensions, got a matrix whose asymmetry "
+            f"exceeds {BEYOND_ROUNDING:.0%} of its largest entry; pass ({name} + {name}.mT) / 2 "
+            "if the symmetric part is what you mean."
+        )
+    spoilt = torch.where(far | ~torch.isfinite(peak), torch.nan, 0.0).to(A.dtype)
+    return symmetric(A) + spoilt[..., None, None]
+
+
+def _seen_true(flags: Tensor) -> bool:
+    """Whether any flag is set, as far as a host may look without stalling or breaking a graph."""
+    if torch.compiler.is_compiling() or flags.device.type != "cpu":
+        return False
+    try:
+        return bool(flags.any())
+    except RuntimeError:  # vmap and fake tensors have no value to look at
+        return False
+
+
+def polynomials(B: Tensor, *coefficients: Sequence[float]) -> tuple[Tensor, ...]:
+    r"""Several polynomials :math:`\sum_k c_k B^k` of one matrix, by Paterson and Stockmeyer.
+
+    The powers up to :math:`s \approx \sqrt{K}` are shared; each polynomial then is a Horner
+    scheme in :math:`B^s` with :math:`\lceil (K+1)/s \rceil - 1` products.
+    """
+    longest = max(len(c) for c in coefficients)
+    s = max(1, round(longest**0.5))
+    powers = [identity_like(B), B]
+    while len(powers) <= s:
+        powers.append(powers[-1] @ B)
+
+    def horner(c: Sequence[float]) -> Tensor:
+        blocks = [c[start : start + s] for start in range(0, len(c), s)]
+        total: Tensor | None = None
+        for block in reversed(blocks):
+            # sum() starts from the int 0, which broadcasts
+            low = sum(x * power for x, power in zip(block, powers, strict=False))
+            total = low if total is None else total @ powers[s] + low  # type: ignore[assignment]
+        assert total is not None
+        return total.expand(B.shape)
+
+    return tuple(horner(c) for c in coefficients)

@@ -1,0 +1,111 @@
+r"""The Lyapunov equation :math:`S X + X S = Q`: one derivative for every solver.
+
+The operator :math:`X \mapsto S X + X S` is self-adjoint, so the gradient of a solution is a
+solution: with :math:`W` solving :math:`S W + W S = g_X`,
+
+.. math:: g_Q = W, \qquad g_S = -(W X^\top + X^\top W),
+
+and being written with :func:`lyapunov` again, it holds to any order.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import check_same, check_shape, check_square, choose
+from covlayers.functional.linalg import symmetric, symmetrised
+from covlayers.functional.lyapunov_solvers import SOLVERS, LyapunovSolver
+from covlayers.functional.precision import full_precision, no_autocast
+
+
+def lyapunov(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
+    """Solve with ``solver``, differentiably in ``S`` and ``Q``; the caller has checked both."""
+    function = _Lyapunov if torch.compiler.is_compiling() else _LyapunovWithJvp
+    return function.apply(S, Q, solver, *known)
+
+
+class _Lyapunov(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
+        return solver.solve(S, Q, *known)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        S, _, ctx.solver, *known = inputs
+        ctx.save_for_backward(S, output, *known)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        S, X, *known = ctx.saved_tensors
+        with no_autocast(grad):
+            W = lyapunov(S, grad, ctx.solver, *known)
+            gS = -symmetric(W @ X.mT + X.mT @ W) if ctx.needs_input_grad[0] else None
+        return gS, W, None, *(None for _ in known)
+
+
+class _LyapunovWithJvp(_Lyapunov):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _Lyapunov.setup_context(ctx, inputs, output)
+        S, _, _, *known = inputs
+        ctx.save_for_forward(S, output, *known)
+
+    @staticmethod
+    def jvp(ctx: Any, dS: Tensor | None, dQ: Tensor | None, *_: Any) -> Tensor:
+        S, X, *known = ctx.saved_tensors
+        with no_autocast(X):
+            rhs = torch.zeros_like(X) if dQ is None else dQ
+            if dS is not None:
+                rhs = rhs - dS @ X - X @ dS
+            return lyapunov(S, rhs, ctx.solver, *known)
+
+
+@full_precision
+def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto") -> Tensor:
+    r"""Solve :math:`S X + X S = Q` for symmetric positive definite :math:`S`.
+
+    The solution is differentiable to any order, in forward and reverse mode. It is symmetric when
+    :math:`Q` is. Of a singular :math:`S`, eigenvalues at the rounding noise are raised out of it
+    (``"eigh"``) or left unconverged (``"sign"``, ``"smith"``): the result stays finite.
+
+    Args:
+        S: symmetric positive definite matrices.
+        Q: right-hand sides, symmetric or not, with the batch of ``S``.
+        solver: ``"eigh"`` (exact), ``"smith"`` (products and one Cholesky), ``"sign"`` (as
+            published, eight damped steps), ``"auto"`` (``"eigh"`` on a CPU, else ``"smith"``),
+            or a solver object.
+
+    Shape:
+        - S: :math:`(*, n, n)`
+        - Q: :math:`(*, n, n)`
+        - Output: :math:`(*, n, n)`
+
+    Raises:
+        InvalidValueError: if a shape, a device or the solver's name is wrong, or ``S`` is far
+            from symmetric.
+        InvalidTypeError: if a dtype is wrong or the two differ.
+
+    Example:
+        >>> S = torch.tensor([[2.0, 0.0], [0.0, 4.0]])
+        >>> solve_lyapunov(S, torch.ones(2, 2))
+        tensor([[0.2500, 0.1667],
+                [0.1667, 0.1250]])
+
+    Reference:
+        :cite:t:`smith1968matrix`; :cite:t:`higham2008functions`, section 5.
+    """
+    check_square("S", S)
+    check_square("Q", Q)
+    check_same("S", S, "Q", Q)
+    check_shape("Q", Q, tuple(S.shape), "to match S")
+    default = "eigh" if S.device.type == "cpu" else "smith"
+    chosen = choose("solver", default if solver == "auto" else solver, SOLVERS, LyapunovSolver)
+    if S.numel() == 0:
+        return symmetric(S) + Q
+    S = symmetrised("S", S)
+    with torch.no_grad():
+        known = chosen.prepare(S)
+    return lyapunov(S, Q, chosen, *known)

@@ -1,0 +1,111 @@
+r"""Three solvers of the Lyapunov equation :math:`S X + X S = Q`, each its own adjoint."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import check_count, check_number
+from covlayers.functional.linalg import cholesky, frobenius_norm, identity_like, spectral_bound
+from covlayers.functional.spectrum import decompose, positive
+
+
+class LyapunovSolver(ABC):
+    """A linear operator ``Q -> X``, its own adjoint, for each ``S``."""
+
+    @abstractmethod
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`solve` wants to know of ``S``, if the caller does not know it."""
+
+    @abstractmethod
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        """The solution ``X``."""
+
+
+@dataclass(frozen=True)
+class EighSolver(LyapunovSolver):
+    r"""Elementwise in the eigenbasis of ``S``: :math:`\tilde X_{ij} = \tilde Q_{ij}/(s_i+s_j)`."""
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return positive(*decompose(S))
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        values, vectors = known
+        rotated = vectors.mT @ Q @ vectors
+        return vectors @ (rotated / (values[..., :, None] + values[..., None, :])) @ vectors.mT
+
+
+@dataclass(frozen=True)
+class SignSolver(LyapunovSolver):
+    r"""Newton-Schulz for the sign of :math:`\begin{pmatrix} S & Q \\ 0 & -S \end{pmatrix}`.
+
+    As published :cite:p:`song2022fast`: exact only where the eigenvalues of :math:`S`, divided by
+    its norm, exceed 0.09 (at 8 iterations); below, the solution is damped.
+    """
+
+    iterations: int = 8
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return (frobenius_norm(S),)
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        (norm,) = known
+        b, c = S / norm, Q / norm
+        three = 3 * identity_like(S)
+        for _ in range(self.iterations):
+            square = b @ b
+            c = (c @ (three - square) - square @ c + b @ c @ b) / 2
+            b = b @ (three - square) / 2
+        return c / 2
+
+
+@dataclass(frozen=True)
+class SmithSolver(LyapunovSolver):
+    r"""Squared Smith iteration :cite:p:`smith1968matrix`.
+
+    With :math:`p > 0`, :math:`V = (S + pI)^{-1}` and :math:`C = I - 2pV`, the equation becomes
+    :math:`X = C X C + 2p V Q V`, whose series doubles its terms at each step:
+    :math:`X \leftarrow X + C X C,\ C \leftarrow C^2`.
+
+    Args:
+        lower: a lower bound for the eigenvalues of :math:`S` as a fraction of the largest, in
+            (0, 1]; a tighter one saves steps, a wrong one leaves the smallest eigenvalues
+            unconverged. Default :math:`\sqrt{8\epsilon}`, the root of the rounding noise.
+        doublings: steps; by default as many as ``lower`` needs for full precision.
+    """
+
+    lower: float | None = None
+    doublings: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lower is not None:
+            check_number("lower", self.lower, 0, 1, open_low=True)
+        if self.doublings is not None:
+            check_count("doublings", self.doublings)
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return (spectral_bound(S),)
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        (bound,) = known
+        eps = torch.finfo(S.dtype).eps
+        lower = (8 * eps) ** 0.5 if self.lower is None else self.lower
+        # |C| <= (1 - √l)/(1 + √l) for p = √l·bound; after k doublings the error is |C|^(2^(k+1)).
+        contraction = 2 * math.atanh(lower**0.5) if lower < 1 else math.inf
+        needed = math.ceil(math.log2(max(-math.log(eps) / contraction, 2))) - 1
+        p = lower**0.5 * bound
+        identity = identity_like(S)
+        V = torch.cholesky_inverse(cholesky(S + p * identity))
+        C = identity - 2 * p * V
+        X = (2 * p * V) @ Q @ V
+        for _ in range(needed if self.doublings is None else self.doublings):
+            X, C = X + C @ X @ C, C @ C
+        return X
+
+
+SOLVERS = {"eigh": EighSolver, "sign": SignSolver, "smith": SmithSolver}

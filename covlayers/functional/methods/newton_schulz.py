@@ -1,0 +1,59 @@
+"""The coupled Newton-Schulz iteration of iSQRT-COV and IterNorm."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from covlayers.functional.checks import check_count
+from covlayers.functional.core import DirectMethod
+from covlayers.functional.linalg import identity_like, nonzero, trace
+
+
+@dataclass(frozen=True)
+class NewtonSchulz(DirectMethod):
+    r"""Coupled Newton-Schulz iteration, normalised by the trace.
+
+    .. math:: Y_0 = A / \operatorname{tr} A, \quad Z_0 = I, \quad W = \tfrac12 (3I - Z_k Y_k),
+              \quad Y_{k+1} = Y_k W, \quad Z_{k+1} = W Z_k,
+
+    then :math:`A^{1/2} \approx \sqrt{\operatorname{tr} A}\, Y` and
+    :math:`A^{-1/2} \approx Z / \sqrt{\operatorname{tr} A}`. Five steps, as published, regularise
+    more than they invert: no eigenvalue of :math:`Z` exceeds :math:`1.5^5 \approx 7.6`, whatever
+    :math:`A`. About 15 steps are exact in float32 for a condition number of 100.
+
+    Args:
+        iterations: number of steps.
+
+    Example:
+        >>> from covlayers.functional import sqrtm
+        >>> sqrtm(torch.eye(2), method=NewtonSchulz(15))
+        tensor([[1.0000, 0.0000],
+                [0.0000, 1.0000]])
+
+    Reference:
+        :cite:t:`li2018towards` (root); :cite:t:`huang2019iterative` (inverse root).
+    """
+
+    iterations: int = 5
+    default_backward: ClassVar[str] = "autograd"
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+
+    def sqrtm(self, A: Tensor) -> Tensor:
+        return self.sqrtm_and_invsqrtm(A)[0]
+
+    def invsqrtm(self, A: Tensor) -> Tensor:
+        return self.sqrtm_and_invsqrtm(A)[1]
+
+    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        norm = nonzero(trace(A))
+        three = 3 * identity_like(A)
+        Y = A / norm
+        Z = W = (three - Y) / 2
+        Y = Y @ W
+        for _ in range(self.iterations - 1):
+            W = (three - Z @ Y) / 2
+            Y, Z = Y @ W, W @ Z
+        return norm.sqrt() * Y, Z / norm.sqrt()

@@ -1,0 +1,86 @@
+"""The matrix Padé approximant (MPA)."""
+
+from dataclasses import dataclass
+from math import cos, pi
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import check_count
+from covlayers.functional.core import DirectMethod
+from covlayers.functional.linalg import cholesky, frobenius_norm, identity_like, polynomials
+
+
+@dataclass(frozen=True)
+class Pade(DirectMethod):
+    r"""Matrix Padé approximant (MPA), normalised by the Frobenius norm.
+
+    With :math:`B = I - A/\lVert A \rVert_F` and :math:`P/Q` the diagonal Padé approximant of
+    :math:`\sqrt{1-z}`,
+
+    .. math:: A^{1/2} \approx \lVert A \rVert_F^{1/2}\, Q(B)^{-1} P(B), \qquad
+              A^{-1/2} \approx \lVert A \rVert_F^{-1/2}\, P(B)^{-1} Q(B).
+
+    Its zeros and poles are known: with :math:`N = 2m + 1`,
+
+    .. math:: P(z) = \prod_{k=0}^{m-1} \Bigl(1 - z \cos^2 \tfrac{(2k+1)\pi}{2N}\Bigr), \qquad
+              Q(z) = \prod_{k=1}^{m} \Bigl(1 - z \cos^2 \tfrac{k\pi}{N}\Bigr).
+
+    Both are positive on :math:`[0, 1]`, so a Cholesky factor solves and nothing pivots. At
+    :math:`z = 1` the quotient is :math:`1/N`: at degree 5 the inverse root saturates at
+    :math:`11 / \lVert A \rVert_F^{1/2}`. A matrix that makes :math:`P` or :math:`Q` indefinite is
+    far from positive, and gives NaN.
+
+    Args:
+        degree: degree :math:`m` of :math:`P` and :math:`Q`.
+
+    Example:
+        >>> from covlayers.functional import invsqrtm
+        >>> invsqrtm(4 * torch.ones(1, 1), method=Pade(degree=7))
+        tensor([[0.5000]])
+
+    Reference:
+        :cite:t:`song2022fast` (root); :cite:t:`song2022inverse` (inverse root);
+        :cite:t:`lu1998pade`.
+    """
+
+    degree: int = 5
+
+    def __post_init__(self) -> None:
+        check_count("degree", self.degree)
+
+    def sqrtm(self, A: Tensor) -> Tensor:
+        P, Q, norm = self._series(A)
+        return norm.sqrt() * _solve(Q, P)
+
+    def invsqrtm(self, A: Tensor) -> Tensor:
+        P, Q, norm = self._series(A)
+        return _solve(P, Q) / norm.sqrt()
+
+    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        P, Q, norm = self._series(A)
+        return norm.sqrt() * _solve(Q, P), _solve(P, Q) / norm.sqrt()
+
+    def coefficients(self) -> tuple[list[float], list[float]]:
+        """Those of ``P`` and of ``Q``, lowest power first."""
+        N, m = 2 * self.degree + 1, self.degree
+        zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
+        poles = [cos(k * pi / N) ** 2 for k in range(1, m + 1)]
+        return _expand(zeros), _expand(poles)
+
+    def _series(self, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        norm = frobenius_norm(A)
+        P, Q = polynomials(identity_like(A) - A / norm, *self.coefficients())
+        return P, Q, norm
+
+
+def _expand(roots: list[float]) -> list[float]:
+    """The coefficients of the product of all ``1 - r z``."""
+    c = [1.0]
+    for r in roots:
+        c = [low - r * high for low, high in zip([*c, 0.0], [0.0, *c], strict=True)]
+    return c
+
+
+def _solve(M: Tensor, rhs: Tensor) -> Tensor:
+    return torch.cholesky_solve(rhs, cholesky(M))

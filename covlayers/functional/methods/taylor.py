@@ -1,0 +1,62 @@
+"""The matrix Taylor polynomial (MTP)."""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from torch import Tensor
+
+from covlayers.functional.checks import check_count
+from covlayers.functional.core import DirectMethod
+from covlayers.functional.linalg import frobenius_norm, identity_like, polynomials
+
+
+@dataclass(frozen=True)
+class Taylor(DirectMethod):
+    r"""Matrix Taylor polynomial (MTP), normalised by the Frobenius norm.
+
+    With :math:`B = I - A/\lVert A \rVert_F`,
+
+    .. math:: A^{\pm 1/2} \approx \lVert A \rVert_F^{\pm 1/2}
+              \sum_{k=0}^{K} \binom{\pm 1/2}{k} (-B)^k .
+
+    The series converges slowly where :math:`A` is small: at degree 10, an eigenvalue of zero has
+    the root :math:`0.176 \lVert A \rVert_F^{1/2}`.
+
+    Args:
+        degree: degree :math:`K` of the polynomial.
+
+    Example:
+        >>> from covlayers.functional import sqrtm
+        >>> sqrtm(4 * torch.ones(1, 1), method=Taylor(), backward="smith")
+        tensor([[2.]])
+
+    Reference:
+        :cite:t:`song2022fast` (root); :cite:t:`song2022inverse` (inverse root).
+    """
+
+    degree: int = 10
+
+    def __post_init__(self) -> None:
+        check_count("degree", self.degree)
+
+    def sqrtm(self, A: Tensor) -> Tensor:
+        norm = frobenius_norm(A)
+        (series,) = polynomials(identity_like(A) - A / norm, self.coefficients(0.5))
+        return norm.sqrt() * series
+
+    def invsqrtm(self, A: Tensor) -> Tensor:
+        norm = frobenius_norm(A)
+        (series,) = polynomials(identity_like(A) - A / norm, self.coefficients(-0.5))
+        return series / norm.sqrt()
+
+    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        norm = frobenius_norm(A)
+        root, inverse = polynomials(
+            identity_like(A) - A / norm, self.coefficients(0.5), self.coefficients(-0.5)
+        )
+        return norm.sqrt() * root, inverse / norm.sqrt()
+
+    def coefficients(self, p: float) -> list[float]:
+        r"""Those of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
+        steps = range(1, self.degree + 1)
+        return list(accumulate(steps, lambda c, k: c * (k - 1 - p) / k, initial=1.0))

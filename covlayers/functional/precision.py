@@ -1,0 +1,43 @@
+"""Half inputs compute in float32, and autocast stays out of the linear algebra."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def no_autocast(x: Tensor) -> torch.autocast:
+    """A context in which nothing on the device of ``x`` is autocast."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Run ``function`` outside autocast, with half tensors raised to float32.
+
+    Results return to the half dtype that came in; float32 and float64 pass untouched. Only
+    positional tensor arguments are looked at, so that anything wrong with them is left for the
+    function's own checks.
+    """
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        if not tensors:
+            return function(*args, **kwargs)
+        dtype = tensors[0].dtype
+        half = dtype in HALVES and all(tensor.dtype == dtype for tensor in tensors)
+        raised: Any = [arg.float() if half and isinstance(arg, Tensor) else arg for arg in args]
+        with no_autocast(tensors[0]):
+            result: Any = function(*raised, **kwargs)
+        if half:
+            many = isinstance(result, tuple)
+            result = tuple(r.to(dtype) for r in result) if many else result.to(dtype)
+        return cast(R, result)
+
+    return wrapper

@@ -1,0 +1,68 @@
+"""The upper triangle of a symmetric matrix as a vector, and back."""
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import check_count, check_shape, check_square, check_tensor
+
+
+def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
+    r"""The upper triangle of symmetric matrices, row by row.
+
+    .. math:: v = (A_{11}, A_{12}, \dots, A_{1n}, A_{22}, \dots, A_{nn})
+
+    With ``isometric``, off-diagonal entries are multiplied by :math:`\sqrt 2`, so that
+    :math:`\lVert v \rVert_2 = \lVert A \rVert_F`.
+
+    Args:
+        A: symmetric matrices; only the upper triangle is read.
+        isometric: whether to preserve the Frobenius inner product.
+
+    Shape:
+        - A: :math:`(*, n, n)`
+        - Output: :math:`(*, n(n+1)/2)`
+
+    Raises:
+        InvalidValueError: if ``A`` is not square.
+        InvalidTypeError: if ``A`` is not a real floating tensor.
+
+    Example:
+        >>> triu_vector(torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
+        tensor([1., 2., 3.])
+    """
+    check_square("A", A)
+    n = A.shape[-1]
+    row, column = torch.triu_indices(n, n, device=A.device)
+    v = A.flatten(-2).index_select(-1, row * n + column)
+    return v * (1 + (2**0.5 - 1) * (row != column).to(A.dtype)) if isometric else v
+
+
+def triu_matrix(v: Tensor, n: int, *, isometric: bool = False) -> Tensor:
+    r"""The symmetric matrices whose upper triangles are ``v``: the inverse of :func:`triu_vector`.
+
+    Args:
+        v: upper triangles, row by row.
+        n: size of the matrices.
+        isometric: whether ``v`` was made with ``isometric=True``.
+
+    Shape:
+        - v: :math:`(*, n(n+1)/2)`
+        - Output: :math:`(*, n, n)`
+
+    Raises:
+        InvalidValueError: if the last dimension of ``v`` is not :math:`n(n+1)/2`.
+        InvalidTypeError: if ``v`` is not a real floating tensor or ``n`` not an int.
+
+    Example:
+        >>> triu_matrix(torch.tensor([1.0, 2.0, 3.0]), 2)
+        tensor([[1., 2.],
+                [2., 3.]])
+    """
+    check_tensor("v", v, 1)
+    check_count("n", n, at_least=0)
+    check_shape("v", v, (n * (n + 1) // 2,), f"for n={n}, that is n(n+1)/2")
+    i = torch.arange(n, device=v.device)
+    low, high = torch.minimum(i, i[:, None]), torch.maximum(i, i[:, None])
+    position = low * n - low * (low - 1) // 2 + high - low  # of entry (low, high) in v
+    A = v.index_select(-1, position.flatten()).reshape(*v.shape[:-1], n, n)
+    return A * (1 + (0.5**0.5 - 1) * (low != high).to(v.dtype)) if isometric else A
