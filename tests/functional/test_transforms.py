@@ -1,0 +1,236 @@
+"""Derivatives of every order and mode, vmap and torch.compile."""
+
+from itertools import product
+
+import pytest
+import torch
+from cases import ANY_ORDER_RULES, EXACT_METHODS
+from properties import FUNCTIONS, relative_error, spd, value_and_gradient, weights_like
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from covlayers import functional as F
+from covlayers.functional import BACKWARDS, METHODS
+
+EXACT_CELLS = [
+    ("eigh", "loewner"),
+    ("eigh", "smith"),
+    ("polar_express", "smith"),
+    ("polar_express", "loewner"),
+    ("newton_schulz", "autograd"),
+    ("eigh", "autograd"),
+]
+exact_cells = pytest.mark.parametrize(
+    ("name", "method", "backward"), [(name, *cell) for name in FUNCTIONS for cell in EXACT_CELLS]
+)
+
+
+def function(name: str, method: object, backward: object):
+    return lambda A: FUNCTIONS[name](A, method=method, backward=backward)
+
+
+@exact_cells
+def test_gradcheck(name: str, method: str, backward: str) -> None:
+    A = spd(2, n=3, condition=10.0).requires_grad_()
+    f = function(name, method, backward)
+    assert gradcheck(
+        f, A, check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True
+    )
+    assert gradgradcheck(f, A, check_fwd_over_rev=True)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("backward", ["loewner", "smith"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_second_derivative_at_repeated_eigenvalues(name: str, backward: str, rank: int) -> None:
+    A = torch.diag(torch.tensor([1.0] * rank + [0.25] * (3 - rank), dtype=torch.float64))
+    assert gradgradcheck(function(name, "auto", backward), A.requires_grad_())
+
+
+@pytest.mark.parametrize(("solver", "condition"), [("eigh", 10.0), ("smith", 10.0), ("sign", 1.5)])
+def test_gradcheck_of_the_lyapunov_solution(solver: str, condition: float) -> None:
+    S = spd(2, n=3, condition=condition).requires_grad_()
+    Q = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    f = lambda S, Q: F.solve_lyapunov(S, Q, solver=solver)  # noqa: E731
+    assert gradcheck(f, (S, Q), check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(f, (S, Q), check_fwd_over_rev=True)
+
+
+def test_gradcheck_of_the_eigendecomposition() -> None:
+    A = spd(2, n=3, condition=10.0).requires_grad_()
+    for backward in ("exact_gaps", "autograd"):
+        f = lambda A: F.eigh(A, backward=backward)  # noqa: B023, E731
+        assert gradcheck(f, A, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(f, A, check_fwd_over_rev=True)
+
+
+def test_gradcheck_of_the_covariances() -> None:
+    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    for center in (True, False):
+        f = lambda x: F.covariance(x, center=center, eps=0.1, shrinkage=0.2)  # noqa: B023, E731
+        assert gradcheck(f, x, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(f, x, check_fwd_over_rev=True)
+        f = lambda x, y: F.cross_covariance(x, y, center=center)  # noqa: B023, E731
+        assert gradcheck(f, (x, y), check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(f, (x, y), check_fwd_over_rev=True)
+
+
+@exact_cells
+def test_torch_func(name: str, method: str, backward: str) -> None:
+    A = spd(3, n=3, condition=10.0)
+    f = function(name, method, backward)
+    assert torch.allclose(torch.func.vmap(f)(A), f(A))
+    loss = lambda A: (f(A) ** 2 * weights_like(A)).sum()  # noqa: E731
+    each = torch.func.vmap(torch.func.grad(loss))(A)
+    assert torch.allclose(each, torch.func.grad(loss)(A))
+    tangent = weights_like(A) + weights_like(A).mT
+    value, derivative = torch.func.jvp(loss, (A,), (tangent,))
+    assert torch.allclose(derivative, (torch.func.grad(loss)(A) * tangent).sum())
+    hessian = torch.func.hessian(loss)(A[0])
+    assert torch.allclose(hessian, torch.func.jacrev(torch.func.jacrev(loss))(A[0]))
+    assert torch.allclose(torch.func.vmap(torch.func.hessian(loss))(A)[0], hessian)
+
+
+def reverse_over_reverse(loss, A: Tensor):
+    X = A.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(X), X, create_graph=True)
+    return torch.autograd.grad((grad**2).sum() + (X**2).sum(), X)
+
+
+def forward_over_reverse(loss, A: Tensor):
+    return torch.func.hessian(loss)(A)
+
+
+def functional_reverse_over_reverse(loss, A: Tensor):
+    return torch.func.jacrev(torch.func.jacrev(loss))(A)
+
+
+def reverse_over_forward(loss, A: Tensor):
+    return torch.func.jacrev(torch.func.jacfwd(loss))(A)
+
+
+MODES = [
+    reverse_over_reverse,
+    forward_over_reverse,
+    functional_reverse_over_reverse,
+    reverse_over_forward,
+]
+LOSSES = [
+    lambda Y: (Y * weights_like(Y)).sum(),  # its gradient does not depend on Y
+    lambda Y: (Y**2).sum(),
+]
+second_derivatives = list(product(MODES, LOSSES))
+
+
+@pytest.mark.parametrize("backward", BACKWARDS)
+@pytest.mark.parametrize("method", ["eigh", "polar_express", "pade"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_second_derivative_is_right_or_raises(name: str, method: str, backward: str) -> None:
+    A = spd(n=3, condition=2.0)
+    f, right = function(name, method, backward), function(name, "eigh", "loewner")
+    for mode, loss in second_derivatives:
+        if backward not in ANY_ORDER_RULES:
+            with pytest.raises(F.UnsupportedError, match="no second derivative.*loewner"):
+                mode(lambda A: loss(f(A)), A)  # noqa: B023
+        elif method in EXACT_METHODS:
+            if (method, backward, mode) == ("eigh", "autograd", reverse_over_forward):
+                continue  # PyTorch's own forward derivative of eigh has a NaN gradient
+            # Through minimax polynomials each order costs digits: 7e-6 was seen.
+            tolerance = 1e-4 if (method, backward) == ("polar_express", "autograd") else 1e-8
+            actual, expected = (mode(lambda A: loss(g(A)), A) for g in (f, right))  # noqa: B023
+            for a, t in zip(actual, expected, strict=True):
+                assert torch.allclose(a, t, rtol=tolerance, atol=tolerance)
+
+
+def test_a_second_derivative_of_other_surrogates_raises() -> None:
+    A = spd(n=3)
+    for f in (
+        lambda A: F.eigh(A, backward="taylor_gaps")[1],
+        lambda A: F.eigh(A, backward="power_iteration")[0],
+        F.logm,
+        lambda A: F.powm(A, 3.0),
+    ):
+        for mode, loss in second_derivatives:
+            with pytest.raises(F.UnsupportedError, match="no second derivative"):
+                mode(lambda A: loss(f(A)), A)  # noqa: B023
+
+
+COMPILED = [
+    *((name, method, None) for name in FUNCTIONS for method in METHODS),
+    *(("sqrtm", "eigh", backward) for backward in BACKWARDS),
+    *(("invsqrtm", "polar_express", backward) for backward in BACKWARDS),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "backward"), COMPILED)
+def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> None:
+    torch._dynamo.reset()
+    A = spd(2, n=4)
+    compiled = torch.compile(
+        function(name, method, backward), fullgraph=True, backend="aot_eager"
+    )
+    X = A.clone().requires_grad_()
+    Y = compiled(X)
+    (grad,) = torch.autograd.grad(Y, X, weights_like(A))
+    expected_Y, expected_grad = value_and_gradient(name, A, method, backward)
+    assert relative_error(Y.detach(), expected_Y) < 1e-12
+    assert relative_error(grad, expected_grad) < 1e-12
+
+
+def test_compiled_by_inductor_equals_eager() -> None:
+    torch._dynamo.reset()
+    x = torch.randn(4, 6, 20, dtype=torch.float64, requires_grad=True)
+
+    def layer(x: Tensor) -> Tensor:
+        A = F.covariance(x, eps=1e-3)
+        return F.triu_vector(F.sqrtm(A, method="polar_express") + F.invsqrtm(A, method="pade"))
+
+    weights = torch.randn(4, 21, dtype=torch.float64)
+    expected = torch.autograd.grad(layer(x), x, weights)[0]
+    actual = torch.autograd.grad(torch.compile(layer, fullgraph=True)(x), x, weights)[0]
+    assert torch.allclose(actual, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: F.eigh(F.covariance(x))[1],
+        lambda x: F.solve_lyapunov(F.covariance(x), F.covariance(x, center=False)),
+        lambda x: F.whitening_matrix(F.covariance(x), kind="pca_cor"),
+        lambda x: F.whitening_matrix(F.covariance(x), kind="cholesky"),
+        lambda x: F.logm(F.covariance(x)),
+        lambda x: F.whiten_color(x, 2 * x.flip(-2)),
+    ],
+)
+def test_the_other_functions_compile(f) -> None:
+    torch._dynamo.reset()
+    x = torch.randn(2, 4, 9, dtype=torch.float64, requires_grad=True)
+    expected = f(x)
+    actual = torch.compile(f, fullgraph=True, backend="aot_eager")(x)
+    weights = torch.randn_like(expected)
+    assert torch.allclose(actual, expected)
+    assert torch.allclose(
+        torch.autograd.grad(actual, x, weights)[0], torch.autograd.grad(expected, x, weights)[0]
+    )
+
+
+@pytest.mark.skipif(
+    torch.__version__ < "2.14", reason="drops custom backwards before the fix of pytorch#193279"
+)
+def test_the_compiled_functional_gradient_keeps_the_rule() -> None:
+    torch._dynamo.reset()
+    grad = torch.func.grad(lambda A: function("sqrtm", "eigh", F.TaylorGaps(1))(A).pow(3).sum())
+    A = spd()
+    assert torch.allclose(torch.compile(grad, backend="aot_eager")(A), grad(A))
+
+
+@pytest.mark.parametrize("method", ["newton_schulz", "taylor", "polar_express"])
+def test_methods_of_products_export(method: str) -> None:
+    class Root(torch.nn.Module):
+        def forward(self, A: Tensor) -> Tensor:
+            return F.sqrtm(A, method=method)
+
+    A = spd(2).float()
+    program = torch.export.export(Root(), (A,))
+    assert torch.allclose(program.module()(A), F.sqrtm(A, method=method), rtol=1e-4, atol=1e-6)
