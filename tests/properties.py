@@ -27,7 +27,9 @@ def with_spectrum(values: Tensor, *batch: int, seed: int = 0) -> Tensor:
 def spd(*batch: int, n: int = 5, condition: float = 100.0, seed: int = 0) -> Tensor:
     """Positive definite matrices with log-spaced eigenvalues from 1 down to 1/condition."""
     exponents = -torch.linspace(0, 1, n, dtype=torch.float64)
-    return with_spectrum(torch.tensor(condition, dtype=torch.float64) ** exponents, *batch, seed=seed)
+    return with_spectrum(
+        torch.tensor(condition, dtype=torch.float64) ** exponents, *batch, seed=seed
+    )
 
 
 def exact(name: str, A: Tensor) -> Tensor:

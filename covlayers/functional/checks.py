@@ -79,6 +79,17 @@ def check_shape(name: str, x: Tensor, expected: tuple[int, ...], reason: str) ->
         )
 
 
+def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> None:
+    """Two batches of matrices whose batch dimensions broadcast."""
+    try:
+        torch.broadcast_shapes(first.shape[:-2], x.shape[:-2])
+    except RuntimeError:
+        raise InvalidValueError(
+            f"{name} must have batch dimensions that broadcast with those of {first_name}, "
+            f"{tuple(first.shape[:-2])}, got {tuple(x.shape[:-2])}."
+        ) from None
+
+
 def check_positions(name: str, x: Tensor, at_least: int) -> None:
     """Enough positions in the last dimension for a covariance."""
     if x.shape[-1] < at_least:

@@ -43,12 +43,11 @@ class MatrixFunction(ABC):
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
         """``(f(a) - f(b)) / (a - b)`` without cancellation, and ``df(a)`` where ``a = b``."""
 
-    def lyapunov_equation(self, output: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """The ``(S, Q)`` for which the gradient solves ``S X + X S = Q``."""
-        raise UnsupportedError(
-            f"the gradient of {self.name} solves no Lyapunov equation; "
-            "use backward='loewner', which serves every matrix function."
-        )
+    def lyapunov_equation(
+        self, output: Tensor, grad: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The ``(S, Q)`` with ``S = output / scale`` whose ``S X + X S = Q`` the gradient solves."""
+        raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 
 
 class Method(ABC):
@@ -60,7 +59,7 @@ class Method(ABC):
     default_backward: ClassVar[str] = "autograd"
 
     def select(self, fns: Fns, A: Tensor) -> "Method":
-        """The method that will run: itself, unless it chooses by the input."""
+        """The method that will run, itself unless it chooses by the input; raises if it cannot."""
         return self
 
     @abstractmethod
@@ -73,13 +72,16 @@ class DirectMethod(Method):
 
     default_backward: ClassVar[str] = "lyapunov"
 
+    def select(self, fns: Fns, A: Tensor) -> "Method":
+        for fn in fns:
+            if not hasattr(self, fn.name):
+                raise UnsupportedError(
+                    f"{self} cannot compute {fn.name}; a spectral method can, e.g. method='eigh'."
+                )
+        return self
+
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         names = tuple(fn.name for fn in fns)
-        for name in names:
-            if not hasattr(self, name):
-                raise UnsupportedError(
-                    f"{self} cannot compute {name}; a spectral method can, e.g. method='eigh'."
-                )
         if names == ("sqrtm", "invsqrtm"):
             return self.sqrtm_and_invsqrtm(A)
         return tuple(getattr(self, name)(A) for name in names)

@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_same, check_shape, check_square, choose
+from covlayers.functional.checks import (
+    check_broadcast,
+    check_same,
+    check_shape,
+    check_square,
+    choose,
+)
 from covlayers.functional.linalg import symmetric, symmetrised
 from covlayers.functional.lyapunov_solvers import SOLVERS, LyapunovSolver
 from covlayers.functional.precision import full_precision, no_autocast
@@ -73,7 +79,7 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
 
     Args:
         S: symmetric positive definite matrices.
-        Q: right-hand sides, symmetric or not, with the batch of ``S``.
+        Q: right-hand sides, symmetric or not; their batch broadcasts with that of ``S``.
         solver: ``"eigh"`` (exact), ``"smith"`` (products and one Cholesky), ``"sign"`` (as
             published, eight damped steps), ``"auto"`` (``"eigh"`` on a CPU, else ``"smith"``),
             or a solver object.
@@ -100,12 +106,14 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
     check_square("S", S)
     check_square("Q", Q)
     check_same("S", S, "Q", Q)
-    check_shape("Q", Q, tuple(S.shape), "to match S")
+    check_shape("Q", Q, tuple(S.shape[-2:]), "to match S")
+    check_broadcast("S", S, "Q", Q)
     default = "eigh" if S.device.type == "cpu" else "smith"
     chosen = choose("solver", default if solver == "auto" else solver, SOLVERS, LyapunovSolver)
-    if S.numel() == 0:
+    if S.numel() == 0 or Q.numel() == 0:
         return symmetric(S) + Q
     S = symmetrised("S", S)
     with torch.no_grad():
         known = chosen.prepare(S)
+    S, Q = torch.broadcast_tensors(S, Q)
     return lyapunov(S, Q, chosen, *known)

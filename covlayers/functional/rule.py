@@ -75,11 +75,21 @@ class Rule(Backward):
         """Whether ``vjp`` is itself differentiable, and rightly."""
         return False
 
+    def serves(self, fn: MatrixFunction) -> bool:
+        """Whether the rule has a formula for ``fn``."""
+        return True
+
     def computes(self, fns: Fns) -> Fns:
         """The functions to compute so that the rule can read them: ``fns``, and maybe more."""
         return fns
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
+        for fn in fns:
+            if not self.serves(fn):
+                raise UnsupportedError(
+                    f"{self} has no formula for {fn.name}; use backward='loewner', which serves "
+                    "every matrix function."
+                )
         computed = self.computes(fns)
         function = _Ruled if torch.compiler.is_compiling() else _RuledWithJvp
         outputs = function.apply(A, computed, method, self)

@@ -32,9 +32,11 @@ class SquareRoot(MatrixFunction):
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
         return 1 / (a.sqrt() + b.sqrt())
 
-    def lyapunov_equation(self, output: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def lyapunov_equation(
+        self, output: Tensor, grad: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         # Y Y = A gives Y dY + dY Y = dA, whose operator is its own adjoint.
-        return output, grad
+        return output / scale, grad / scale
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,13 @@ class InverseSquareRoot(MatrixFunction):
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
         return -1 / (a.sqrt() * b.sqrt() * (a.sqrt() + b.sqrt()))
 
-    def lyapunov_equation(self, output: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        # Z Z = A^{-1} gives Z dZ + dZ Z = -Z² dA Z².
-        inverse = output @ output
-        return output, -inverse @ grad @ inverse
+    def lyapunov_equation(
+        self, output: Tensor, grad: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        # Z Z = A^{-1} gives Z dZ + dZ Z = -Z² dA Z². Scaled first, as Z⁴ may overflow.
+        Z = output / scale
+        inverse = Z @ Z
+        return Z, -inverse @ (scale**3 * grad) @ inverse
 
 
 @dataclass(frozen=True)

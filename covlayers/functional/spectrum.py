@@ -41,7 +41,7 @@ def positive(values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     r"""The spectrum of positive semi-definite matrices, raised out of the rounding noise.
 
     Eigenvalues below :math:`\epsilon \lambda_{\max}` (machine epsilon) are raised to it, those
-    of a zero matrix to :math:`\sqrt{\text{tiny}}`. A matrix with an eigenvalue below
+    of a zero matrix to :math:`\text{tiny}^{3/8}`. A matrix with an eigenvalue below
     :math:`-0.01 \max|\lambda|` has no real root, and gives NaN.
     """
     known = values.detach()

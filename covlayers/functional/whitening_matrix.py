@@ -111,8 +111,11 @@ def _correlated(
     def matrix(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
         variances = cov.diagonal(dim1=-2, dim2=-1)
         noise = torch.finfo(cov.dtype).eps * variances.detach().amax(-1, keepdim=True)
-        scale = torch.maximum(variances, nonzero(noise)).rsqrt()
+        floor = nonzero(noise)
+        scale = torch.maximum(variances, floor).rsqrt()
         correlation = scale[..., :, None] * cov * scale[..., None, :]
+        # A constant channel correlates with itself alone.
+        correlation = correlation + torch.diag_embed((variances < floor).to(cov.dtype))
         return whitening(correlation, method, backward) * scale[..., None, :]
 
     return matrix

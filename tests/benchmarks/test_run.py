@@ -27,6 +27,11 @@ def run() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def measure(run: ModuleType) -> ModuleType:
+    return importlib.import_module("measure")
+
+
+@pytest.fixture(scope="module")
 def results(run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("results") / "new" / "tiny.json"
     run.main([*TINY, "--output", str(path)])
@@ -63,8 +68,8 @@ def test_the_baseline_is_accurate_and_complete(results: dict[str, Any], function
 
 
 @pytest.mark.parametrize("function", ["sqrtm", "invsqrtm"])
-def test_the_reference_solves_its_equation(run: ModuleType, function: str) -> None:
-    problem = run.Problem.random(function, 5, 3, condition=10.0, seed=0, device="cpu")
+def test_the_reference_solves_its_equation(measure: ModuleType, function: str) -> None:
+    problem = measure.Problem.random(function, 5, 3, condition=10.0, seed=0, device="cpu")
     A, root = problem.A.detach().double(), problem.value
     inverse = function == "invsqrtm"
     torch.testing.assert_close(
@@ -72,19 +77,19 @@ def test_the_reference_solves_its_equation(run: ModuleType, function: str) -> No
     )
     # By central differences in an arbitrary symmetric direction.
     direction = torch.ones(5, 5, dtype=torch.float64)
-    ahead, behind = (run.reference(function, A + h * direction, A)[0] for h in (1e-6, -1e-6))
+    ahead, behind = (measure.reference(function, A + h * direction, A)[0] for h in (1e-6, -1e-6))
     slope = ((ahead - behind) / 2e-6 * problem.weight.double()).sum((-2, -1))
     torch.testing.assert_close((problem.gradient * direction).sum((-2, -1)), slope)
 
 
-def test_failures_are_shown(run: ModuleType) -> None:
+def test_failures_are_shown(run: ModuleType, measure: ModuleType) -> None:
     def fails(A: torch.Tensor) -> torch.Tensor:
         raise ArithmeticError("no\nluck")
 
-    problem = run.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
-    raised = run.measure(run.Cell("a", "b", fails), problem, 1e-3)
+    problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
+    raised = measure.measure(measure.Cell("a", "b", fails), problem, 1e-3)
     assert raised["status"] == "ArithmeticError: no luck"
-    spoilt = run.measure(run.Cell("a", "b", lambda A: A / 0), problem, 1e-3)
+    spoilt = measure.measure(measure.Cell("a", "b", lambda A: A / 0), problem, 1e-3)
     assert spoilt["status"] == "non-finite value and gradient"
     assert spoilt["value_error"] is None
     assert "no luck" in run.table([spoilt, raised])
@@ -123,3 +128,12 @@ def test_wrong_options_are_explained(
     with pytest.raises(SystemExit):
         run.main(options)
     assert message in capsys.readouterr().err
+
+
+def test_a_peer_that_torch_lacks_is_said_to_be_skipped(
+    measure: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.linalg, "matrix_sqrth", raising=False)
+    problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
+    *_, peer = measure.peers("sqrtm")
+    assert "skipped" in measure.measure(peer, problem, 1e-3)["status"]

@@ -153,7 +153,9 @@ def test_both_roots_from_one_pass(name: str, method: str, backward: str) -> None
     assert relative_error(roots[name].detach(), Y) < 1e-12
     assert relative_error(grad, alone) < 1e-9
     (joint,) = torch.autograd.grad(roots["sqrtm"].sum() + 2 * roots["invsqrtm"].sum(), joint_input)
-    parts = [value_and_gradient(part, A, method, backward, torch.ones_like(A))[1] for part in FUNCTIONS]
+    parts = [
+        value_and_gradient(part, A, method, backward, torch.ones_like(A))[1] for part in FUNCTIONS
+    ]
     assert relative_error(joint, parts[0] + 2 * parts[1]) < 1e-9
 
 

@@ -12,7 +12,8 @@ from covlayers.functional.rule import Backward
 class Autograd(Backward):
     """Differentiate through the method's own steps, to any order.
 
-    Right for what the method computes, and as heavy: every step is kept. With :class:`Eigh` it is
+    Right for what the method computes, and as heavy: every step is kept. The backward pass is
+    PyTorch's own, to be called outside autocast as PyTorch asks. With :class:`Eigh` it is
     PyTorch's own derivative, infinite at repeated eigenvalues. Through :class:`PolarExpress` the
     first derivative is good to about 1e-10 in float64 and the second to 1e-5; :class:`Smith` is
     exact, and lighter.

@@ -63,7 +63,7 @@ def larger_and_ratio(values: Tensor) -> tuple[Tensor, Tensor]:
     row, column = values[..., :, None], values[..., None, :]
     swap = row.abs() > column.abs()
     larger, smaller = torch.where(swap, row, column), torch.where(swap, column, row)
-    larger = torch.where(larger == 0, torch.finfo(values.dtype).tiny ** 0.5, larger)
+    larger = torch.where(larger == 0, torch.finfo(values.dtype).tiny ** 0.375, larger)
     return larger, smaller / larger
 
 

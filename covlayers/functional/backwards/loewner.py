@@ -43,10 +43,12 @@ class Loewner(Rule):
         return is_root(fn)
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        values, vectors = saved.spectrum
+        values, vectors = (part.detach() for part in saved.spectrum)
         if torch.is_grad_enabled() and self.any_order(fn):
             # The same gradient as a Lyapunov solution, which autograd can differentiate again.
-            S, Q = fn.lyapunov_equation(saved.outputs[fn.name], grad)
-            return lyapunov(S, Q, EighSolver(), fn.f(values), vectors)
+            roots = fn.f(values)
+            scale = roots.amax(-1, keepdim=True)
+            S, Q = fn.lyapunov_equation(saved.outputs[fn.name], grad, scale.unsqueeze(-1))
+            return lyapunov(S, Q, EighSolver(), roots / scale, vectors)
         L = fn.divided_difference(values[..., :, None], values[..., None, :])
         return vectors @ (L * (vectors.mT @ grad @ vectors)) @ vectors.mT

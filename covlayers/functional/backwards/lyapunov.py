@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from covlayers.functional.checks import check_count
@@ -11,7 +12,7 @@ from covlayers.functional.linalg import frobenius_norm
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import SignSolver
 from covlayers.functional.rule import Rule, Saved
-from covlayers.functional.spectra import SQRT
+from covlayers.functional.spectra import SQRT, is_root
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,13 @@ class Lyapunov(Rule):
     def any_order(self, fn: MatrixFunction) -> bool:
         return True
 
+    def serves(self, fn: MatrixFunction) -> bool:
+        return is_root(fn)
+
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output = saved.outputs[fn.name]
-        S, Q = fn.lyapunov_equation(output, grad)
-        norm = frobenius_norm(saved.input).sqrt() if fn.name == SQRT.name else frobenius_norm(S)
-        return lyapunov(S, Q, SignSolver(self.iterations), norm)
+        root_of_norm = fn.name == SQRT.name
+        norm = frobenius_norm(saved.input).sqrt() if root_of_norm else frobenius_norm(output)
+        norm = norm.detach()
+        S, Q = fn.lyapunov_equation(output, grad, norm)
+        return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from covlayers.functional.checks import UnsupportedError
 from covlayers.functional.core import Fns, MatrixFunction
-from covlayers.functional.linalg import spectral_bound
+from covlayers.functional.linalg import nonzero, spectral_bound
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import SmithSolver
 from covlayers.functional.rule import Rule, Saved
@@ -48,12 +48,10 @@ class Smith(Rule):
     def any_order(self, fn: MatrixFunction) -> bool:
         return True
 
+    def serves(self, fn: MatrixFunction) -> bool:
+        return is_root(fn)
+
     def computes(self, fns: Fns) -> Fns:
-        for fn in fns:
-            if not is_root(fn):
-                raise UnsupportedError(
-                    f"{self} has no formula for {fn.name}; use backward='loewner'."
-                )
         return ROOTS if any(fn.name == INVSQRT.name for fn in fns) else fns
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
@@ -62,4 +60,10 @@ class Smith(Rule):
             Z = saved.outputs[INVSQRT.name]
             grad = -Z @ grad @ Z
         solver = SmithSolver(self.lower, self.doublings)
-        return lyapunov(Y, grad, solver, spectral_bound(Y.detach()))
+        return lyapunov(Y, grad, solver, _bound(Y.detach()))
+
+
+def _bound(Y: Tensor) -> Tensor:
+    """A bound of the root's spectrum, which for a zero root is that of a barely nonzero matrix."""
+    peak = Y.abs().amax((-2, -1), keepdim=True)
+    return torch.where(peak > 0, spectral_bound(Y), nonzero(torch.zeros_like(peak)).sqrt())

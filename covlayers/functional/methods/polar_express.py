@@ -9,7 +9,7 @@ from torch import Tensor
 
 from covlayers.functional.checks import check_count, check_number
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import frobenius_norm, identity_like, nonzero, trace
+from covlayers.functional.linalg import identity_like, nonzero, trace
 from covlayers.functional.methods.minimax import minimax_quintics
 
 
@@ -67,7 +67,8 @@ class PolarExpress(DirectMethod):
         scale = nonzero(trace(A))
         Y = A / scale
         square = Y @ Y
-        c = frobenius_norm(square).sqrt()
+        norm = torch.linalg.matrix_norm(square, keepdim=True)
+        c = torch.where(norm > 0, norm, 1.0).sqrt()
         Y, square, scale = Y / c, square / c**2, scale * c
         identity = identity_like(A)
         (p, q, r), *rest = minimax_quintics(lower, eps, self.iterations)

@@ -1,0 +1,196 @@
+"""Degenerate, damaged and low-precision matrices through every cell."""
+
+from itertools import product
+
+import pytest
+import torch
+from cases import EXACT_METHODS, INFINITE_AT_TIES
+from properties import (
+    FUNCTIONS,
+    relative_error,
+    spd,
+    value_and_gradient,
+    weights_like,
+    with_spectrum,
+)
+from torch import Tensor
+
+from covlayers import functional as F
+from covlayers.functional import BACKWARDS, METHODS
+
+per_method = pytest.mark.parametrize(("name", "method"), list(product(FUNCTIONS, METHODS)))
+per_cell = pytest.mark.parametrize(
+    ("name", "method", "backward"), list(product(FUNCTIONS, METHODS, BACKWARDS))
+)
+
+
+@pytest.mark.parametrize("damage", [torch.nan, torch.inf, -torch.inf])
+@per_cell
+def test_a_damaged_matrix_leaves_its_neighbours_exact(
+    name: str, method: str, backward: str, damage: float
+) -> None:
+    A = spd(3)
+    Y, grad = value_and_gradient(name, A, method, backward)
+    A[1, 2, 0] = damage
+    damaged_Y, damaged_grad = value_and_gradient(name, A, method, backward)
+    assert torch.isnan(damaged_Y[1]).all()
+    # Autograd sees through eigh the finite matrix that stands in for the damaged one.
+    assert (method, backward) in INFINITE_AT_TIES or torch.isnan(damaged_grad[1]).all()
+    for i in (0, 2):
+        assert torch.equal(damaged_Y[i], Y[i])
+        assert torch.allclose(damaged_grad[i], grad[i], rtol=1e-12, atol=0)
+
+
+DEGENERATE = {
+    "zero": torch.zeros(6),
+    "rank one": torch.tensor([0.0, 0, 0, 0, 0, 1]),
+    "half rank": torch.tensor([0.0, 0, 0, 0.2, 0.5, 1]),
+    "slightly negative": torch.tensor([-0.1, 0, 0, 0.2, 0.5, 1]),  # the first times epsilon
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spectrum", DEGENERATE)
+@per_cell
+def test_degenerate_matrices_give_finite_results(
+    name: str, method: str, backward: str, spectrum: str, dtype: torch.dtype
+) -> None:
+    values = DEGENERATE[spectrum].double()
+    values = torch.where(values < 0, values * torch.finfo(dtype).eps, values)
+    A = with_spectrum(values, 2).to(dtype)
+    Y, grad = value_and_gradient(name, A, method, backward)
+    assert torch.isfinite(Y).all()
+    if (method, backward) not in INFINITE_AT_TIES:
+        assert torch.isfinite(grad).all()
+    if method in EXACT_METHODS and name == "sqrtm":
+        expected = with_spectrum(values.clamp_min(0).sqrt(), 2)
+        assert torch.allclose(Y.double(), expected, atol=4 * torch.finfo(dtype).eps ** 0.5)
+
+
+@pytest.mark.parametrize("center", [True, False])
+@per_cell
+def test_features_without_variance_train(
+    name: str, method: str, backward: str, center: bool
+) -> None:
+    x = torch.zeros(2, 5, 20)
+    x[0, :2] = torch.randn(2, 20)
+    x.requires_grad_()
+    A = F.covariance(x, center=center, eps=1e-3)
+    FUNCTIONS[name](A, method=method, backward=backward).square().sum().backward()
+    assert (method, backward) in INFINITE_AT_TIES or torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("method", ["auto", "eigh"])
+def test_an_indefinite_matrix_has_no_root(method: str) -> None:
+    A = torch.stack([spd(n=3), torch.diag(torch.tensor([1.0, 0.5, -0.5]).double())])
+    Y = F.sqrtm(A, method=method)
+    assert torch.isfinite(Y[0]).all()
+    assert torch.isnan(Y[1]).all()
+
+
+def test_an_asymmetric_matrix_is_nan_where_it_cannot_raise() -> None:
+    A = spd(3)
+    A[1, 0, 1] += 1
+    Y = torch.func.vmap(F.sqrtm)(A)
+    assert torch.isnan(Y[1]).all()
+    assert torch.allclose(Y[[0, 2]], F.sqrtm(A[[0, 2]]))
+    compiled = torch.compile(F.sqrtm, fullgraph=True, backend="aot_eager")(A)
+    assert torch.isnan(compiled[1]).all()
+    assert torch.allclose(compiled[[0, 2]], Y[[0, 2]])
+
+
+class TestConvergence:
+    """An eigendecomposition that fails is retried in float64, then raises."""
+
+    @staticmethod
+    def refuse(monkeypatch: pytest.MonkeyPatch, *dtypes: torch.dtype) -> None:
+        eigh = torch.linalg.eigh
+
+        def refusing(A: Tensor) -> tuple[Tensor, Tensor]:
+            if A.dtype in dtypes:
+                raise torch.linalg.LinAlgError("linalg.eigh: (Batch element 1): failed.")
+            return eigh(A)
+
+        monkeypatch.setattr(torch.linalg, "eigh", refusing)
+
+    @pytest.mark.parametrize("f", [F.sqrtm, F.invsqrtm, F.logm, lambda A: F.eigh(A)[1]])
+    def test_retried_in_float64(self, f, monkeypatch: pytest.MonkeyPatch) -> None:
+        A = spd(2).float()
+        expected = f(A)
+        self.refuse(monkeypatch, torch.float32)
+        assert torch.allclose(f(A), expected, rtol=1e-3, atol=1e-4)
+        assert f(A).dtype == torch.float32
+
+    def test_raises_and_names_the_matrix(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refuse(monkeypatch, torch.float32, torch.float64)
+        with pytest.raises(F.ConvergenceError, match=r"\(2, 5, 5\).*Batch element 1.*identity"):
+            F.sqrtm(spd(2).float())
+        with pytest.raises(torch.linalg.LinAlgError):
+            F.eigh(spd(2))
+
+
+@pytest.mark.parametrize("autocast", [None, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@per_method
+def test_precision(
+    name: str, method: str, dtype: torch.dtype, autocast: torch.dtype | None
+) -> None:
+    A = spd(3, condition=5.0).to(dtype)
+    with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
+        X = A.clone().requires_grad_()
+        Y = FUNCTIONS[name](X, method=method)
+    (grad,) = torch.autograd.grad(Y, X, weights_like(X))  # outside autocast, as PyTorch asks
+    Y = Y.detach()
+    assert Y.dtype == grad.dtype == dtype
+    assert torch.isfinite(Y).all()
+    expected, expected_grad = value_and_gradient(name, A.double(), method, None)
+    # A half result is rounded once, from a float32 one.
+    tolerance = max(torch.finfo(dtype).eps, 1e-5 if dtype != torch.float64 else 1e-11)
+    assert relative_error(Y, expected) < tolerance
+    assert relative_error(grad, expected_grad) < 4 * tolerance
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_other_functions_keep_half(dtype: torch.dtype) -> None:
+    x = torch.randn(2, 3, 8).to(dtype)
+    mean, A = x.mean(-1), F.covariance(x, eps=0.1)
+    results = [
+        A,
+        F.cross_covariance(x, x),
+        F.shrink(A, 0.1),
+        *F.eigh(A),
+        F.logm(A),
+        F.powm(A, 2.0),
+        F.solve_lyapunov(A, A),
+        *F.sqrtm_and_invsqrtm(A),
+        F.triu_vector(A),
+        F.triu_matrix(F.triu_vector(A), 3),
+        *(F.whitening_matrix(A, kind=kind) for kind in ("zca", "pca", "cholesky", "zca_cor")),
+        F.whiten(x, mean, A),
+        F.color(x, mean, A),
+        F.whiten_color(x, x),
+    ]
+    for result in results:
+        assert result.dtype == dtype
+        assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("backward", ["loewner", "smith", "lyapunov", "taylor_gaps"])
+def test_a_backward_pass_under_autocast_stays_in_float32(backward: str) -> None:
+    A = spd(3).float().requires_grad_()
+    Y = F.sqrtm(A, method="polar_express", backward=backward)
+    (expected,) = torch.autograd.grad(Y, A, weights_like(A), retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (actual,) = torch.autograd.grad(Y, A, weights_like(A))
+    assert torch.equal(actual, expected)
+
+
+@per_method
+def test_strides_do_not_matter(name: str, method: str) -> None:
+    A = spd(2)
+    expected = FUNCTIONS[name](A, method=method)
+    padded = torch.zeros(2, 7, 9, dtype=A.dtype)
+    padded[:, 1:6, 2:7] = A
+    for view in (padded[:, 1:6, 2:7], A.mT, A.flip(0).flip(0), A[:1].expand(2, 5, 5)):
+        Y = FUNCTIONS[name](view, method=method)
+        assert relative_error(Y[0], expected[0]) < 1e-11

@@ -1,0 +1,94 @@
+"""A file imports only floors below its own."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import covlayers
+
+ROOT = Path(covlayers.__file__).parent
+FLOORS = [
+    ["functional.checks", "functional.precision"],
+    ["functional.linalg", "functional.triangle"],
+    ["functional.spectrum", "functional.covariance"],
+    ["functional.core", "functional.lyapunov_solvers"],
+    ["functional.spectra", "functional.lyapunov", "functional.methods.minimax"],
+    ["functional.rule", "functional.methods.eigh", "functional.methods.newton_schulz"],
+    ["functional.methods.pade", "functional.methods.polar_express", "functional.methods.taylor"],
+    ["functional.methods.auto"],
+    ["functional.methods"],
+    ["functional.backwards.gap_rule"],
+    ["functional.backwards.gaps", "functional.backwards.power_iteration"],
+    ["functional.backwards.autograd", "functional.backwards.unrolled"],
+    ["functional.backwards.loewner", "functional.backwards.lyapunov", "functional.backwards.smith"],
+    ["functional.backwards"],
+    ["functional.matrix_functions", "functional.eigh"],
+    ["functional.whitening", "functional.whitening_matrix"],
+    ["functional"],
+    ["modules.pooling"],
+    ["modules.pooling_presets"],
+    ["modules"],
+    [""],
+]
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in ROOT.rglob("*.py")}
+
+
+def test_every_file_has_a_floor() -> None:
+    assert FLOOR_OF.keys() == FILES.keys()
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("covlayers"):
+            module = (node.module or "").removeprefix("covlayers").removeprefix(".")
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".removeprefix(".")
+                found.add(inner if inner in FILES and inner != "functional.eigh" else module)
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("covlayers") for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_imports_go_downward(name: str) -> None:
+    for imported in imports(FILES[name]):
+        assert FLOOR_OF[imported] < FLOOR_OF[name], f"{name} imports {imported}, above or beside it"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_is_one_idea(name: str) -> None:
+    assert len(FILES[name].read_text().splitlines()) <= 220
+
+
+def test_the_core_depends_on_torch_and_nothing_heavier() -> None:
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for module in modules:
+                assert module.split(".")[0] in {
+                    "covlayers",
+                    "torch",
+                    "abc",
+                    "collections",
+                    "dataclasses",
+                    "functools",
+                    "itertools",
+                    "math",
+                    "typing",
+                }

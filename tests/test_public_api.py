@@ -1,0 +1,74 @@
+"""The public names, as a diff would show them."""
+
+import inspect
+import re
+from importlib.metadata import version
+
+import pytest
+
+import covlayers
+from covlayers import functional
+
+NAMES = {
+    "covlayers": "CovPool ISQRTCovPool MPACovPool MPNCovPool MTPCovPool __version__ functional",
+    "covlayers.functional": """
+        BACKWARDS METHODS Auto Autograd Backward ClippedGaps ConvergenceError DirectMethod Eigh
+        ExactGaps GapRule InvalidTypeError InvalidValueError Loewner LorentzianGaps Lyapunov
+        LyapunovSolver MatrixFunction Method NewtonSchulz Pade PadeGaps PolarExpress PowerIteration
+        Rule Saved Smith SpectralMethod Taylor TaylorGaps TruncatedGaps UnsupportedError Unrolled
+        color covariance cross_covariance eigh invsqrtm logm powm shrink solve_lyapunov sqrtm
+        sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color whitening_matrix
+        """,
+}
+SIGNATURES = {
+    "covariance": "(x, *, center=True, eps=0.0, shrinkage=None)",
+    "cross_covariance": "(x, y, *, center=True)",
+    "shrink": "(cov, shrinkage)",
+    "eigh": "(A, *, method='eigh', backward='exact_gaps')",
+    "sqrtm": "(A, *, method='auto', backward=None)",
+    "invsqrtm": "(A, *, method='auto', backward=None)",
+    "sqrtm_and_invsqrtm": "(A, *, method='auto', backward=None)",
+    "logm": "(A, *, method='auto', backward=None)",
+    "powm": "(A, p, *, method='auto', backward=None)",
+    "solve_lyapunov": "(S, Q, *, solver='auto')",
+    "triu_vector": "(A, *, isometric=False)",
+    "triu_matrix": "(v, n, *, isometric=False)",
+    "whitening_matrix": "(cov, *, kind='zca', method='auto', backward=None)",
+    "whiten": "(x, mean, W)",
+    "color": "(x, mean, C)",
+    "whiten_color": "(content, style, *, alpha=1.0, eps=1e-05, method='auto', backward=None)",
+}
+PUBLIC = [
+    *(getattr(functional, name) for name in functional.__all__),
+    *(getattr(covlayers, name) for name in covlayers.__all__),
+]
+DOCUMENTED = [obj for obj in PUBLIC if inspect.isclass(obj) or inspect.isfunction(obj)]
+
+
+@pytest.mark.parametrize("module", [covlayers, functional])
+def test_public_names(module) -> None:
+    assert sorted(module.__all__) == sorted(NAMES[module.__name__].split())
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name: str) -> None:
+    signature = inspect.signature(getattr(functional, name))
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    shown = str(signature.replace(parameters=bare, return_annotation=signature.empty))
+    assert shown == SIGNATURES[name]
+
+
+def test_version() -> None:
+    assert version("covlayers") == covlayers.__version__
+
+
+@pytest.mark.parametrize("obj", DOCUMENTED, ids=lambda obj: obj.__name__)
+def test_docstrings(obj) -> None:
+    doc = inspect.getdoc(obj) or ""
+    assert doc
+    if inspect.isfunction(obj):
+        for section in ("Args:", "Shape:", "Raises:", "Example:"):
+            assert section in doc, section
+        for parameter in inspect.signature(obj).parameters:
+            assert re.search(rf"^\s+{parameter}: ", doc, re.MULTILINE), parameter
