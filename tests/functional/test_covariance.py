@@ -79,5 +79,5 @@ def test_gradients_of_triangles() -> None:
     A = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
     v = torch.randn(2, 10, dtype=torch.float64, requires_grad=True)
     for isometric in (False, True):
-        assert torch.autograd.gradcheck(lambda A: F.triu_vector(A, isometric=isometric), A)  # noqa: B023
-        assert torch.autograd.gradcheck(lambda v: F.triu_matrix(v, 4, isometric=isometric), v)  # noqa: B023
+        assert torch.autograd.gradcheck(lambda A: F.triu_vector(A, isometric=isometric), A)
+        assert torch.autograd.gradcheck(lambda v: F.triu_matrix(v, 4, isometric=isometric), v)

@@ -1,4 +1,4 @@
-"""The published cells against the formulas of their papers, typed out here as the papers have them."""
+"""The published cells against the formulas of their papers, typed out here."""
 
 import mpmath
 import pytest

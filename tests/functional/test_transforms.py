@@ -51,7 +51,7 @@ def test_second_derivative_at_repeated_eigenvalues(name: str, backward: str, ran
 def test_gradcheck_of_the_lyapunov_solution(solver: str, condition: float) -> None:
     S = spd(2, n=3, condition=condition).requires_grad_()
     Q = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
-    f = lambda S, Q: F.solve_lyapunov(S, Q, solver=solver)  # noqa: E731
+    f = lambda S, Q: F.solve_lyapunov(S, Q, solver=solver)
     assert gradcheck(f, (S, Q), check_forward_ad=True, check_batched_grad=True)
     assert gradgradcheck(f, (S, Q), check_fwd_over_rev=True)
 
@@ -59,7 +59,7 @@ def test_gradcheck_of_the_lyapunov_solution(solver: str, condition: float) -> No
 def test_gradcheck_of_the_eigendecomposition() -> None:
     A = spd(2, n=3, condition=10.0).requires_grad_()
     for backward in ("exact_gaps", "autograd"):
-        f = lambda A: F.eigh(A, backward=backward)  # noqa: B023, E731
+        f = lambda A: F.eigh(A, backward=backward)
         assert gradcheck(f, A, check_forward_ad=True, check_batched_grad=True)
         assert gradgradcheck(f, A, check_fwd_over_rev=True)
 
@@ -68,10 +68,10 @@ def test_gradcheck_of_the_covariances() -> None:
     x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
     y = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
     for center in (True, False):
-        f = lambda x: F.covariance(x, center=center, eps=0.1, shrinkage=0.2)  # noqa: B023, E731
+        f = lambda x: F.covariance(x, center=center, eps=0.1, shrinkage=0.2)
         assert gradcheck(f, x, check_forward_ad=True, check_batched_grad=True)
         assert gradgradcheck(f, x, check_fwd_over_rev=True)
-        f = lambda x, y: F.cross_covariance(x, y, center=center)  # noqa: B023, E731
+        f = lambda x, y: F.cross_covariance(x, y, center=center)
         assert gradcheck(f, (x, y), check_forward_ad=True, check_batched_grad=True)
         assert gradgradcheck(f, (x, y), check_fwd_over_rev=True)
 
@@ -81,11 +81,11 @@ def test_torch_func(name: str, method: str, backward: str) -> None:
     A = spd(3, n=3, condition=10.0)
     f = function(name, method, backward)
     assert torch.allclose(torch.func.vmap(f)(A), f(A))
-    loss = lambda A: (f(A) ** 2 * weights_like(A)).sum()  # noqa: E731
+    loss = lambda A: (f(A) ** 2 * weights_like(A)).sum()
     each = torch.func.vmap(torch.func.grad(loss))(A)
     assert torch.allclose(each, torch.func.grad(loss)(A))
     tangent = weights_like(A) + weights_like(A).mT
-    value, derivative = torch.func.jvp(loss, (A,), (tangent,))
+    _, derivative = torch.func.jvp(loss, (A,), (tangent,))
     assert torch.allclose(derivative, (torch.func.grad(loss)(A) * tangent).sum())
     hessian = torch.func.hessian(loss)(A[0])
     assert torch.allclose(hessian, torch.func.jacrev(torch.func.jacrev(loss))(A[0]))
@@ -131,14 +131,14 @@ def test_a_second_derivative_is_right_or_raises(name: str, method: str, backward
     f, right = function(name, method, backward), function(name, "eigh", "loewner")
     for mode, loss in second_derivatives:
         if backward not in ANY_ORDER_RULES:
-            with pytest.raises(F.UnsupportedError, match="no second derivative.*loewner"):
-                mode(lambda A: loss(f(A)), A)  # noqa: B023
+            with pytest.raises(F.UnsupportedError, match=r"no second derivative.*loewner"):
+                mode(lambda A: loss(f(A)), A)
         elif method in EXACT_METHODS:
             if (method, backward, mode) == ("eigh", "autograd", reverse_over_forward):
                 continue  # PyTorch's own forward derivative of eigh has a NaN gradient
             # Through minimax polynomials each order costs digits: 7e-6 was seen.
             tolerance = 1e-4 if (method, backward) == ("polar_express", "autograd") else 1e-8
-            actual, expected = (mode(lambda A: loss(g(A)), A) for g in (f, right))  # noqa: B023
+            actual, expected = (mode(lambda A: loss(g(A)), A) for g in (f, right))
             for a, t in zip(actual, expected, strict=True):
                 assert torch.allclose(a, t, rtol=tolerance, atol=tolerance)
 
@@ -153,7 +153,7 @@ def test_a_second_derivative_of_other_surrogates_raises() -> None:
     ):
         for mode, loss in second_derivatives:
             with pytest.raises(F.UnsupportedError, match="no second derivative"):
-                mode(lambda A: loss(f(A)), A)  # noqa: B023
+                mode(lambda A: loss(f(A)), A)
 
 
 COMPILED = [
