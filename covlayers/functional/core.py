@@ -46,7 +46,7 @@ class MatrixFunction(ABC):
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The ``(S, Q)`` with ``S = output / scale`` whose ``S X + X S = Q`` the gradient solves."""
+        """The ``(S, Q)``, with ``S = output / scale``, whose solution is the gradient."""
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 
 

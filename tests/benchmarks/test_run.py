@@ -87,12 +87,14 @@ def test_failures_are_shown(run: ModuleType, measure: ModuleType) -> None:
         raise ArithmeticError("no\nluck")
 
     problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
-    raised = measure.measure(measure.Cell("a", "b", fails), problem, 1e-3)
+    cells = [measure.Cell("a", "b", step) for step in (fails, lambda A: A / 0)]
+    raised, spoilt = rows = measure.measure(cells, problem, 1e-3)
     assert raised["status"] == "ArithmeticError: no luck"
-    spoilt = measure.measure(measure.Cell("a", "b", lambda A: A / 0), problem, 1e-3)
+    assert raised["time_ms"] is None
     assert spoilt["status"] == "non-finite value and gradient"
     assert spoilt["value_error"] is None
-    assert "no luck" in run.table([spoilt, raised])
+    assert spoilt["time_ms"] > 0
+    assert "no luck" in run.table(rows)
 
 
 def test_incomplete_results_are_refused(
@@ -136,4 +138,4 @@ def test_a_peer_that_torch_lacks_is_said_to_be_skipped(
     monkeypatch.delattr(torch.linalg, "matrix_sqrth", raising=False)
     problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
     *_, peer = measure.peers("sqrtm")
-    assert "skipped" in measure.measure(peer, problem, 1e-3)["status"]
+    assert "skipped" in measure.examine(peer, problem)["status"]

@@ -98,7 +98,7 @@ def test_finite_gradient_at_ties(backward: str, values: list[float]) -> None:
 
 def test_an_invariant_loss_has_its_exact_gradient_at_a_tie() -> None:
     A = torch.diag(torch.tensor([1.0, 1.0, 4.0], dtype=torch.float64)).requires_grad_()
-    values, vectors = F.eigh(A)
+    _, vectors = F.eigh(A)
     leading = vectors[:, 2:] @ vectors[:, 2:].T  # does not see the tied pair's rotation
     (grad,) = torch.autograd.grad((leading * weights_like(A)).sum(), A)
     W = (weights_like(A) + weights_like(A).T) / 2

@@ -25,7 +25,7 @@ class Auto(Method):
     """
 
     def select(self, fns: Fns, A: Tensor) -> Method:
-        only_roots = bool(fns) and all(is_root(fn) for fn in fns)
+        only_roots = len(fns) > 0 and all(is_root(fn) for fn in fns)
         return PolarExpress() if only_roots and A.device.type != "cpu" else Eigh()
 
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
