@@ -47,7 +47,10 @@ class _Lyapunov(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         S, X, *known = ctx.saved_tensors
         with no_autocast(grad):
-            W = lyapunov(S, grad, ctx.solver, *known)
+            if torch.compiler.is_compiling():  # a compiled backward has no next
+                W = ctx.solver.solve(S, grad, *known)
+            else:
+                W = lyapunov(S, grad, ctx.solver, *known)
             gS = -symmetric(W @ X.mT + X.mT @ W) if ctx.needs_input_grad[0] else None
         return gS, W, None, *(None for _ in known)
 
