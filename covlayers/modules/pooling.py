@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers import functional as F
@@ -141,8 +142,9 @@ class CovPool(nn.Module):
                 f"{tuple(x.shape)}."
             )
         check_positions("x", x.flatten(2), 2)
-        grid = x.unsqueeze(-1) if x.dim() == 3 else x.flatten(3)  # two spatial dimensions
-        return self._pool(self.reduction(grid).flatten(2))
+        rows = x.unsqueeze(-1) if x.dim() == 3 else x
+        grid = rearrange(rows, "n c h ... -> n c h (...)")  # any spatial shape as two dimensions
+        return self._pool(rearrange(self.reduction(grid), "n c h w -> n c (h w)"))
 
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
