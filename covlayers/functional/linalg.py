@@ -65,6 +65,19 @@ def cholesky(A: Tensor) -> Tensor:
     return factor + torch.where(failed > 0, torch.nan, 0.0).to(A.dtype)[..., None, None]
 
 
+def semidefinite(A: Tensor) -> Tensor:
+    """``A``, with NaN for a matrix with an eigenvalue below -1% of its Frobenius norm.
+
+    For methods that do not see the spectrum, and would return a number where no root exists. One
+    Cholesky factorisation; an exported graph, which may know none, goes without.
+    """
+    if torch.compiler.is_exporting():
+        return A
+    lifted = A.detach() + BEYOND_ROUNDING * frobenius_norm(A.detach()) * identity_like(A)
+    indefinite = torch.linalg.cholesky_ex(lifted).info > 0
+    return A + torch.where(indefinite, torch.nan, 0.0).to(A.dtype)[..., None, None]
+
+
 def symmetrised(name: str, A: Tensor) -> Tensor:
     """The symmetric part of a batch of matrices that are symmetric up to rounding.
 

@@ -173,6 +173,7 @@ def test_covariance_heads_see_the_resolution_of_the_last_but_one_stage(
         ({"lr": 0.0}, "lr must be positive, got 0.0"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more, got -1.0"),
         ({"warmup": 1.0}, "warmup must be between 0 and 1, got 1.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
     ],
 )
 def test_wrong_model_option_is_named(example: SimpleNamespace, options: dict, message: str) -> None:

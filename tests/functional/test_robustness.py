@@ -80,12 +80,30 @@ def test_features_without_variance_train(
     assert (method, backward) in INFINITE_AT_TIES or torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("method", ["auto", "eigh"])
-def test_an_indefinite_matrix_has_no_root(method: str) -> None:
-    A = torch.stack([spd(n=3), torch.diag(torch.tensor([1.0, 0.5, -0.5]).double())])
-    Y = F.sqrtm(A, method=method)
-    assert torch.isfinite(Y[0]).all()
-    assert torch.isnan(Y[1]).all()
+@pytest.mark.parametrize("smallest", [-0.05, -0.3, -1.0, -10.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@per_method
+def test_an_indefinite_matrix_has_no_root(
+    name: str, method: str, dtype: torch.dtype, smallest: float
+) -> None:
+    values = torch.tensor([smallest, 0.2, 0.5, 1.0], dtype=torch.float64)
+    A = torch.stack([with_spectrum(values), with_spectrum(values.abs())]).to(dtype)
+    Y = FUNCTIONS[name](A, method=method)
+    assert torch.isnan(Y[0]).all()
+    assert torch.isfinite(Y[1]).all()
+
+
+@pytest.mark.parametrize("exponent", range(-7, 0))
+@per_method
+def test_a_slightly_negative_eigenvalue_gives_nan_or_a_bounded_result(
+    name: str, method: str, exponent: int
+) -> None:
+    values = torch.tensor([-(10.0**exponent), 0.2, 0.5, 1.0], dtype=torch.float64)
+    for n in (4, 64):
+        padded = torch.cat([values, torch.ones(n - 4).double()])
+        Y = FUNCTIONS[name](with_spectrum(padded).float(), method=method)
+        bound = 2 if name == "sqrtm" else 4e4  # ten times the largest that PolarExpress reaches
+        assert torch.isnan(Y).all() or Y.abs().max() < bound
 
 
 def test_an_asymmetric_matrix_is_nan_where_it_cannot_raise() -> None:

@@ -27,7 +27,7 @@ class Smith(Rule):
     Args:
         lower: :math:`\ell`, in (0, 1], a lower bound for the eigenvalues of :math:`Y` as a fraction
             of the largest. Default :math:`\sqrt{8\epsilon}`.
-        doublings: steps; by default as many as ``lower`` needs for full precision (8 in float32).
+        doublings: steps; by default as many as ``lower`` needs for full precision (7 in float32).
 
     Example:
         >>> from covlayers.functional import sqrtm

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from covlayers.functional.checks import check_count
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import cholesky, frobenius_norm, identity_like, polynomials
+from covlayers.functional.linalg import (
+    cholesky,
+    frobenius_norm,
+    identity_like,
+    polynomials,
+    semidefinite,
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,7 @@ class Pade(DirectMethod):
 
     Both are positive on :math:`[0, 1]`, so a Cholesky factor solves and nothing pivots. At
     :math:`z = 1` the quotient is :math:`1/N`: at degree 5 the inverse root saturates at
-    :math:`11 / \lVert A \rVert_F^{1/2}`. A matrix that makes :math:`P` or :math:`Q` indefinite is
-    far from positive, and gives NaN.
+    :math:`11 / \lVert A \rVert_F^{1/2}`. An indefinite matrix gives NaN.
 
     Args:
         degree: degree :math:`m` of :math:`P` and :math:`Q`.
@@ -70,6 +75,7 @@ class Pade(DirectMethod):
 
     def _series(self, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         norm = frobenius_norm(A)
+        A = semidefinite(A)
         P, Q = polynomials(identity_like(A) - A / norm, *self.coefficients())
         return P, Q, norm
 

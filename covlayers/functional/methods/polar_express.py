@@ -9,7 +9,7 @@ from torch import Tensor
 
 from covlayers.functional.checks import check_count, check_number
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import identity_like, nonzero, trace
+from covlayers.functional.linalg import frobenius_norm, identity_like
 from covlayers.functional.methods.minimax import minimax_quintics
 
 
@@ -23,14 +23,14 @@ class PolarExpress(DirectMethod):
     where :math:`c = \lVert A^2 \rVert_F^{1/2}` bounds the spectrum and
     :math:`p x + q x^3 + r x^5` is, of all odd quintics, the one closest to 1 on the interval that
     the singular values have reached. Exact to rounding for eigenvalues above
-    :math:`\ell^2 c`; below, the inverse root saturates near :math:`1/(\ell \sqrt c)`. No solve and
-    no eigendecomposition: fast on a GPU, capturable in CUDA graphs, exportable.
+    :math:`\ell^2 c`; below, the inverse root saturates near :math:`3.7/(\ell \sqrt c)`. No solve
+    and no eigendecomposition: fast on a GPU, capturable in CUDA graphs, exportable.
 
     Args:
         lower: :math:`\ell`, in (0, 1]: a lower bound for :math:`\sqrt{\lambda_{\min} / c}`. The
-            larger, the fewer steps. Default :math:`\sqrt{8\epsilon}` (1e-3 in float32), below which
-            an eigenvalue is rounding noise. A matrix with negative eigenvalues beyond that noise
-            diverges to NaN.
+            larger, the fewer steps. Default :math:`4\sqrt\epsilon` (1.4e-3 in float32), below which
+            an eigenvalue is rounding noise. A negative eigenvalue beyond that noise diverges, and
+            the matrix gives NaN.
         iterations: steps; by default as many as ``lower`` needs for full precision (7 in float32).
 
     Example:
@@ -62,9 +62,9 @@ class PolarExpress(DirectMethod):
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
         eps = torch.finfo(A.dtype).eps
-        lower = math.sqrt(8 * eps) if self.lower is None else self.lower
+        lower = math.sqrt(16 * eps) if self.lower is None else self.lower
         # The first step has Z = I, so its W² is A², whose norm is the bound c.
-        scale = nonzero(trace(A))
+        scale = frobenius_norm(A)
         Y = A / scale
         square = Y @ Y
         norm = torch.linalg.matrix_norm(square, keepdim=True)
@@ -74,8 +74,19 @@ class PolarExpress(DirectMethod):
         (p, q, r), *rest = minimax_quintics(lower, eps, self.iterations)
         Z = p * identity + q * Y + r * square
         Y = Y @ Z
+        W = Y
         for p, q, r in rest:
             W = Z @ Y
             Q = p * identity + q * W + r * (W @ W)
             Y, Z = Y @ Q, Q @ Z
+        scale = torch.where(_bounded(W.detach()), scale, torch.nan)
         return scale.sqrt() * Y, Z / scale.sqrt()
+
+
+def _bounded(W: Tensor) -> Tensor:
+    """Whether no eigenvalue has left [0, 1] by far: a negative one grows at every step.
+
+    One that reaches -4 before the last step still leaves a result of the size of the floor.
+    """
+    norm = torch.linalg.matrix_norm(W, keepdim=True)
+    return norm <= (W.shape[-1] + 16) ** 0.5

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from covlayers.functional.checks import check_count
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import frobenius_norm, identity_like, polynomials
+from covlayers.functional.linalg import frobenius_norm, identity_like, polynomials, semidefinite
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Taylor(DirectMethod):
               \sum_{k=0}^{K} \binom{\pm 1/2}{k} (-B)^k .
 
     The series converges slowly where :math:`A` is small: at degree 10, an eigenvalue of zero has
-    the root :math:`0.176 \lVert A \rVert_F^{1/2}`.
+    the root :math:`0.176 \lVert A \rVert_F^{1/2}`. An indefinite matrix gives NaN.
 
     Args:
         degree: degree :math:`K` of the polynomial.
@@ -40,23 +40,23 @@ class Taylor(DirectMethod):
         check_count("degree", self.degree)
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        norm = frobenius_norm(A)
-        (series,) = polynomials(identity_like(A) - A / norm, self.coefficients(0.5))
-        return norm.sqrt() * series
+        (root,), norm = self._series(A, 0.5)
+        return norm.sqrt() * root
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        norm = frobenius_norm(A)
-        (series,) = polynomials(identity_like(A) - A / norm, self.coefficients(-0.5))
-        return series / norm.sqrt()
+        (inverse,), norm = self._series(A, -0.5)
+        return inverse / norm.sqrt()
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        norm = frobenius_norm(A)
-        root, inverse = polynomials(
-            identity_like(A) - A / norm, self.coefficients(0.5), self.coefficients(-0.5)
-        )
+        (root, inverse), norm = self._series(A, 0.5, -0.5)
         return norm.sqrt() * root, inverse / norm.sqrt()
 
     def coefficients(self, p: float) -> list[float]:
         r"""Those of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
         steps = range(1, self.degree + 1)
         return list(accumulate(steps, lambda c, k: c * (k - 1 - p) / k, initial=1.0))
+
+    def _series(self, A: Tensor, *exponents: float) -> tuple[tuple[Tensor, ...], Tensor]:
+        norm = frobenius_norm(A)
+        B = identity_like(A) - semidefinite(A) / norm
+        return polynomials(B, *map(self.coefficients, exponents)), norm

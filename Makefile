@@ -1,0 +1,57 @@
+# Every target installs what it needs into one virtual environment, .venv. A stamp file for each
+# extra of pyproject.toml keeps it from being installed twice.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+EXTRAS := examples test docs dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint docs bench all clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.extra-examples ## compare average and covariance pooling on real images
+	$(BIN)/python examples/image_classification/compare.py
+
+test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the doctests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.extra-dev ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.extra-docs ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.extra-examples ## measure time, memory and error of every method and rule
+	$(BIN)/python benchmarks/run.py
+
+all: $(VENV)/.extra-all ## install every extra
+
+clean: ## remove what the targets made, except .venv
+	rm -rf build dist docs/_build docs/_static/generated docs/api/generated logs lightning_logs
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# An environment that was only half made is made again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "covlayers needs Python 3.11 or newer; choose one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "$(PYTHON) cannot make virtual environments; install its venv and ensurepip modules (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.extra-%: pyproject.toml | $(VENV)/.created
+	$(BIN)/python -m pip install --editable ".[$*]"
+	touch $@
+
+$(VENV)/.extra-all: pyproject.toml | $(VENV)/.created
+	$(BIN)/python -m pip install --editable ".[all]"
+	touch $(EXTRAS:%=$(VENV)/.extra-%) $@

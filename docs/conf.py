@@ -1,0 +1,85 @@
+"""Configuration of the documentation: ``make docs`` builds it."""
+
+import os
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import covlayers
+
+project = "covlayers"
+author = "the covlayers authors"
+copyright = f"2026, {author}"
+release = version = covlayers.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax from an installed package: the pages need no network
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.bibtex",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# Markdown
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+
+# Interface pages, from the docstrings
+autosummary_generate = True
+autodoc_typehints = "none"  # the Args and Shape blocks say it better
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Shape", "Reference"]
+python_use_unqualified_type_names = True
+add_module_names = False
+autosummary_context = {
+    # What a user extends is shown with its methods; of the rest, the call is the interface.
+    "abstract": [
+        *("Method", "DirectMethod", "SpectralMethod", "Backward", "Rule", "GapRule"),
+        *("MatrixFunction", "Saved", "LyapunovSolver"),
+    ],
+    "roots": ["Method", "Backward", "MatrixFunction", "Saved", "LyapunovSolver"],
+}
+
+# Formulas and references
+mathjax3_config = {"chtml": {"displayAlign": "left", "displayIndent": "1em"}}
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+bibtex_reference_style = "label"  # two papers may share authors and year
+
+# Links to the documentation of PyTorch need the network, so they are made on request only.
+if os.environ.get("DOCS_INTERSPHINX") == "1":
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
+nitpick_ignore_regex = [("py:.*", r"torch\..*")]  # described on PyTorch's own site
+
+# Appearance
+html_theme = "furo"
+html_title = f"covlayers {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+
+def setup(app: Sphinx) -> None:
+    """Draw the figures before the pages that show them are read."""
+    sys.path.insert(0, str(app.confdir))
+    import figures
+
+    figures.draw(Path(app.srcdir) / "_static" / "generated")

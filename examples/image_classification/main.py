@@ -1,0 +1,97 @@
+"""Train, test or apply an image classifier with a covariance pooling head.
+
+Without arguments it trains on the digits of scikit-learn, as configs/digits.yaml says; another
+``--config`` takes the place of that file. For example:
+
+    python main.py fit --config configs/cifar10_resnet18.yaml --model.head=mpa
+    python main.py test --ckpt_path logs/digits/version_0/checkpoints/best.ckpt
+"""
+
+import csv
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+
+import data  # noqa: F401 (its classes are the values of --data)
+from images import Images
+from module import ImageClassifier
+from report import report
+from reproducible import EpochSeed
+
+DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
+
+CHECKPOINT = {
+    "filename": "best",
+    "monitor": "val_accuracy",
+    "mode": "max",
+    "save_last": True,
+    "save_on_train_epoch_end": True,
+    "enable_version_counter": False,
+}
+
+
+class Cli(LightningCLI):
+    """Lightning's command line, with a report after ``fit`` and a file of predictions."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({f"checkpoint.{name}": value for name, value in CHECKPOINT.items()})
+
+    def before_fit(self) -> None:
+        if find_spec("tensorboard") and not self.trainer.fast_dev_run:
+            tensorboard = TensorBoardLogger(self.trainer.log_dir, name="", version="")
+            self.trainer.loggers = [*self.trainer.loggers, tensorboard]
+
+    def after_fit(self) -> None:
+        if self.trainer.fast_dev_run:
+            return
+        self.trainer.test(self.model, self.datamodule, ckpt_path="best")
+        if self.trainer.is_global_zero:
+            run = Path(self.trainer.log_dir)
+            matrix = self.model.confusion.compute().cpu().numpy()
+            report(run / "metrics.csv", matrix, self.datamodule.class_names, run / "report.png")
+            print(f"Checkpoints, metrics and report.png are in {run}")
+
+    def predict(self, **options: Any) -> None:
+        """Write the class and the probability of every test image to ``predictions.csv``."""
+        batches = self.trainer.predict(**options)
+        path = Path(self.trainer.log_dir) / "predictions.csv"
+        with path.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["class", "probability"])
+            for batch in batches:
+                labels = (self.datamodule.class_names[label] for label in batch["class"])
+                table.writerows(zip(labels, batch["probability"].tolist(), strict=True))
+        print(f"Predictions are in {path}")
+
+
+def cli(args: list[str] | None = None) -> Cli:
+    """Run a command.
+
+    Args:
+        args: the command line; by default that of the process, and ``fit`` if that is empty.
+    """
+    warnings.filterwarnings("ignore", message=".*(many workers|persistent_workers)")
+    arguments = args or sys.argv[1:] or ["fit"]
+    configured = any(argument.split("=")[0] in ("-c", "--config") for argument in arguments)
+    defaults = {"default_config_files": [] if configured else [str(DIGITS)]}
+    return Cli(
+        ImageClassifier,
+        Images,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        trainer_defaults={"callbacks": [EpochSeed()]},
+        parser_kwargs={command: defaults for command in Cli.subcommands()},
+        args=None if arguments == sys.argv[1:] else arguments,
+    )
+
+
+if __name__ == "__main__":
+    cli()
