@@ -23,7 +23,7 @@ class PolarExpress(DirectMethod):
     where :math:`c = \lVert A^2 \rVert_F^{1/2}` bounds the spectrum and
     :math:`p x + q x^3 + r x^5` is, of all odd quintics, the one closest to 1 on the interval that
     the singular values have reached. Exact to rounding for eigenvalues above
-    :math:`\ell^2 c`; below, the inverse root saturates near :math:`3.7/(\ell \sqrt c)`. No solve
+    :math:`\ell^2 c`; below, the inverse root saturates near :math:`4/(\ell \sqrt c)`. No solve
     and no eigendecomposition: fast on a GPU, capturable in CUDA graphs, exportable.
 
     Args:
