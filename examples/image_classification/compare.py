@@ -127,6 +127,7 @@ def compare(
         epochs: of every training.
         output: folder of the figures and of ``results.json``.
     """
+    torch.set_num_threads(1)  # little gain from more here, and long waits where cores are busy
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
@@ -143,7 +144,6 @@ def compare(
     draw(results, output)
     numbers = {
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
         "epochs": epochs,
         "runs": [asdict(run) for runs in results.values() for run in runs],
     }

@@ -38,6 +38,15 @@ def example(load_example: Callable[[str], SimpleNamespace]) -> SimpleNamespace:
     return load_example("image_classification")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from more, and wait for each other on busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -80,7 +89,7 @@ def test_without_arguments_it_fits_the_default_recipe(example: SimpleNamespace) 
 def test_script_runs_from_any_folder() -> None:
     command = [sys.executable, FOLDER / "main.py", "fit", CPU, "--trainer.fast_dev_run=true"]
     path = os.pathsep.join([str(FOLDER.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
