@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
 import data  # noqa: F401 (its classes are the values of --data)
@@ -26,22 +26,13 @@ from reproducible import EpochSeed
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
-CHECKPOINT = {
-    "filename": "best",
-    "monitor": "val_accuracy",
-    "mode": "max",
-    "save_last": True,
-    "save_on_train_epoch_end": True,
-    "enable_version_counter": False,
-}
+BEST = {"filename": "best", "monitor": "val_accuracy", "mode": "max"}
+LAST = {"filename": "last"}
+AT_EPOCH_END = {"save_on_train_epoch_end": True, "enable_version_counter": False}
 
 
 class Cli(LightningCLI):
     """Lightning's command line, with a report after ``fit`` and a file of predictions."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults({f"checkpoint.{name}": value for name, value in CHECKPOINT.items()})
 
     def before_fit(self) -> None:
         if find_spec("tensorboard") and not self.trainer.fast_dev_run:
@@ -51,7 +42,8 @@ class Cli(LightningCLI):
     def after_fit(self) -> None:
         if self.trainer.fast_dev_run:
             return
-        self.trainer.test(self.model, self.datamodule, ckpt_path="best")
+        best = self.trainer.checkpoint_callback.best_model_path
+        self.trainer.test(self.model, self.datamodule, ckpt_path=best)
         if self.trainer.is_global_zero:
             run = Path(self.trainer.log_dir)
             matrix = self.model.confusion.compute().cpu().numpy()
@@ -81,13 +73,14 @@ def cli(args: list[str] | None = None) -> Cli:
     arguments = args or sys.argv[1:] or ["fit"]
     configured = any(argument.split("=")[0] in ("-c", "--config") for argument in arguments)
     defaults = {"default_config_files": [] if configured else [str(DIGITS)]}
+    checkpoints = [ModelCheckpoint(**which, **AT_EPOCH_END) for which in (BEST, LAST)]
     return Cli(
         ImageClassifier,
         Images,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [EpochSeed()]},
+        trainer_defaults={"callbacks": [EpochSeed(), *checkpoints]},
         parser_kwargs={command: defaults for command in Cli.subcommands()},
         args=None if arguments == sys.argv[1:] else arguments,
     )
