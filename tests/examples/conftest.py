@@ -1,4 +1,4 @@
-"""Loading of the examples, which are folders of scripts that import each other by plain names."""
+"""What the tests of the examples share; an example is a folder of scripts with plain imports."""
 
 import importlib
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -28,3 +29,19 @@ def load_example() -> Iterator[Callable[[str], SimpleNamespace]]:
         sys.path.remove(str(folder))
         for name in [file.stem for file in folder.glob("*.py")]:
             sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from more, and wait for each other on busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # what a test sets is undone
