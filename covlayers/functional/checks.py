@@ -79,6 +79,16 @@ def check_shape(name: str, x: Tensor, expected: tuple[int, ...], reason: str) ->
         )
 
 
+def check_channels(name: str, x: Tensor, argument: str, channels: int) -> None:
+    """Features ``(N, C, *)`` with the channels that a layer was built for."""
+    check_tensor(name, x, 2)
+    if x.shape[1] != channels:
+        raise InvalidValueError(
+            f"{name} must have {argument}={channels} channels in dimension 1, got shape "
+            f"{tuple(x.shape)}."
+        )
+
+
 def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> None:
     """Two batches of matrices whose batch dimensions broadcast."""
     try:
@@ -105,6 +115,16 @@ def check_count(name: str, value: int, at_least: int = 1) -> None:
         raise InvalidTypeError(f"{name} must be an int, got {value!r}.")
     if value < at_least:
         raise InvalidValueError(f"{name} must be at least {at_least}, got {value}.")
+
+
+def check_divides(name: str, value: int, whole_name: str, whole: int) -> None:
+    """A divisor."""
+    check_count(name, value)
+    if whole % value:
+        divisors = [d for d in range(1, whole + 1) if whole % d == 0]
+        raise InvalidValueError(
+            f"{name} must divide {whole_name}={whole}, got {value}; it may be one of {divisors}."
+        )
 
 
 def check_number(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from covlayers import functional as F
 from covlayers.functional.checks import (
     InvalidValueError,
+    check_channels,
     check_choice,
     check_count,
     check_number,
@@ -136,11 +137,8 @@ class CovPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``(N, C, *)`` to ``(N, out_features)``."""
         check_tensor("x", x, 3)
-        if self.in_channels not in (None, x.shape[1]):
-            raise InvalidValueError(
-                f"x must have in_channels={self.in_channels} channels in dimension 1, got shape "
-                f"{tuple(x.shape)}."
-            )
+        if self.in_channels is not None:
+            check_channels("x", x, "in_channels", self.in_channels)
         check_positions("x", x.flatten(2), 2)
         rows = x.unsqueeze(-1) if x.dim() == 3 else x
         grid = rearrange(rows, "n c h ... -> n c h (...)")  # any spatial shape as two dimensions
