@@ -47,6 +47,7 @@ from covlayers.functional.methods import (
     PolarExpress,
     Taylor,
 )
+from covlayers.functional.projector import spectral_projector
 from covlayers.functional.rule import Backward, Rule, Saved
 from covlayers.functional.triangle import triu_matrix, triu_vector
 from covlayers.functional.whitening import color, whiten, whiten_color
@@ -95,6 +96,7 @@ __all__ = [
     "powm",
     "shrink",
     "solve_lyapunov",
+    "spectral_projector",
     "sqrtm",
     "sqrtm_and_invsqrtm",
     "triu_matrix",

@@ -117,6 +117,12 @@ def check_count(name: str, value: int, at_least: int = 1) -> None:
         raise InvalidValueError(f"{name} must be at least {at_least}, got {value}.")
 
 
+def check_at_most(name: str, value: int, whole_name: str, whole: int) -> None:
+    """A count no larger than another."""
+    if value > whole:
+        raise InvalidValueError(f"{name} must be at most {whole_name}={whole}, got {value}.")
+
+
 def check_divides(name: str, value: int, whole_name: str, whole: int) -> None:
     """A divisor."""
     check_count(name, value)

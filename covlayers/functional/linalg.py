@@ -42,6 +42,16 @@ def trace(A: Tensor) -> Tensor:
     return A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
 
 
+def standardized(cov: Tensor) -> tuple[Tensor, Tensor]:
+    """The correlation matrix ``s_i cov_ij s_j`` and the scale ``s``, finite for zero variances."""
+    variances = cov.diagonal(dim1=-2, dim2=-1)
+    floor = nonzero(torch.finfo(cov.dtype).eps * variances.detach().amax(-1, keepdim=True))
+    scale = torch.maximum(variances, floor).rsqrt()
+    correlation = scale[..., :, None] * cov * scale[..., None, :]
+    # A constant channel correlates with itself alone.
+    return correlation + torch.diag_embed((variances < floor).to(cov.dtype)), scale
+
+
 def frobenius_norm(A: Tensor) -> Tensor:
     """The Frobenius norm ``(*, 1, 1)``, nonzero, without overflow or underflow of the squares."""
     peak = nonzero(A.detach().abs().amax((-2, -1), keepdim=True))

@@ -24,7 +24,7 @@ def choose_backward(backward: str | Backward | None) -> Backward | None:
     return None if backward is None else choose("backward", backward, BACKWARDS, Backward)
 
 
-def _matrix_functions(
+def matrix_functions(
     fns: Fns, A: Tensor, method: str | Method, backward: str | Backward | None
 ) -> tuple[Tensor, ...]:
     """The one door: checks, symmetry, choice."""
@@ -78,7 +78,7 @@ def sqrtm(
     Reference:
         See the method and the rule; :cite:t:`higham2008functions`, chapter 6.
     """
-    return _matrix_functions((SQRT,), A, method, backward)[0]
+    return matrix_functions((SQRT,), A, method, backward)[0]
 
 
 @full_precision
@@ -112,7 +112,7 @@ def invsqrtm(
     Reference:
         See the method and the rule; :cite:t:`song2022inverse`.
     """
-    return _matrix_functions((INVSQRT,), A, method, backward)[0]
+    return matrix_functions((INVSQRT,), A, method, backward)[0]
 
 
 @full_precision
@@ -144,7 +144,7 @@ def sqrtm_and_invsqrtm(
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    Y, Z = _matrix_functions(ROOTS, A, method, backward)
+    Y, Z = matrix_functions(ROOTS, A, method, backward)
     return Y, Z
 
 
@@ -179,7 +179,7 @@ def logm(
     Reference:
         :cite:t:`ionescu2015matrix`; :cite:t:`higham2008functions`, chapter 11.
     """
-    return _matrix_functions((LOG,), A, method, backward)[0]
+    return matrix_functions((LOG,), A, method, backward)[0]
 
 
 @full_precision
@@ -216,4 +216,4 @@ def powm(
         :cite:t:`li2017second`; :cite:t:`higham2008functions`, chapter 7.
     """
     check_number("p", p, -math.inf)
-    return _matrix_functions((power(p),), A, method, backward)[0]
+    return matrix_functions((power(p),), A, method, backward)[0]

@@ -12,6 +12,7 @@ from covlayers.functional.linalg import (
     cholesky,
     identity_like,
     nonzero,
+    standardized,
     symmetric,
     symmetrised,
     trace,
@@ -109,13 +110,7 @@ def _correlated(
     """The whitening of the correlation matrix, after standardisation."""
 
     def matrix(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
-        variances = cov.diagonal(dim1=-2, dim2=-1)
-        noise = torch.finfo(cov.dtype).eps * variances.detach().amax(-1, keepdim=True)
-        floor = nonzero(noise)
-        scale = torch.maximum(variances, floor).rsqrt()
-        correlation = scale[..., :, None] * cov * scale[..., None, :]
-        # A constant channel correlates with itself alone.
-        correlation = correlation + torch.diag_embed((variances < floor).to(cov.dtype))
+        correlation, scale = standardized(cov)
         return whitening(correlation, method, backward) * scale[..., None, :]
 
     return matrix
