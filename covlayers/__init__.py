@@ -4,12 +4,14 @@ from covlayers import functional
 from covlayers.modules import (
     CovPool,
     DecorrelatedBatchNorm,
+    GroupWhitening,
     ISQRTCovPool,
     IterNorm,
     MPACovPool,
     MPNCovPool,
     MTPCovPool,
     PCANorm,
+    SwitchableWhitening,
 )
 
 __version__ = "0.1.0"
@@ -17,12 +19,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CovPool",
     "DecorrelatedBatchNorm",
+    "GroupWhitening",
     "ISQRTCovPool",
     "IterNorm",
     "MPACovPool",
     "MPNCovPool",
     "MTPCovPool",
     "PCANorm",
+    "SwitchableWhitening",
     "__version__",
     "functional",
 ]

@@ -20,14 +20,14 @@ class Moments(NamedTuple):
     centered: Tensor  # (B, G, c, M)
     mean: Tensor  # (G, c)
     cov: Tensor  # (G, c, c)
-    count: Tensor  # ()
+    positions: Tensor  # (), their number
 
 
 def split_groups(x: Tensor, num_groups: int) -> Tensor:
     """``(N, C, *)`` as ``(B, G, c, M)``: a view, but for few positions in an awkward order."""
     N, C, *spatial = x.shape
     M, c = math.prod(spatial), C // num_groups
-    if x.stride(1) == 1 or M < c:  # of few positions, the N products outweigh one copy
+    if x.stride(1) == 1 or c > M:  # of few positions, the N products outweigh one copy
         return x.movedim(1, -1).reshape(N * M, num_groups, c).permute(1, 2, 0).unsqueeze(0)
     return x.reshape(N, num_groups, c, M)
 
@@ -35,10 +35,16 @@ def split_groups(x: Tensor, num_groups: int) -> Tensor:
 def merge_groups(z: Tensor, like: Tensor) -> Tensor:
     """The inverse of :func:`split_groups`, in the memory format of ``like``."""
     N, C, *spatial = like.shape
-    if z.shape[0] == N and N != 1:
+    if z.stride(-2) != 1:
         return z.reshape(like.shape)
-    x = z.permute(0, 3, 1, 2).reshape(N, *spatial, C).movedim(-1, 1)
-    return x if like.stride(1) == 1 else x.contiguous()
+    return like_format(z.permute(0, 3, 1, 2).reshape(N, *spatial, C).movedim(-1, 1), like)
+
+
+def like_format(y: Tensor, x: Tensor) -> Tensor:
+    """``y``, contiguous or channels last as ``x``, of the same shape, is."""
+    if x.stride(1) == 1 and x.dim() > 2:
+        return y.movedim(1, -1).contiguous().movedim(-1, 1)
+    return y.contiguous()
 
 
 def affine(V: Tensor, z: Tensor, shift: Tensor) -> Tensor:
@@ -53,24 +59,41 @@ def products(z: Tensor, w: Tensor) -> Tensor:
 
 
 def moments(z: Tensor, group: str | None) -> Moments:
-    r"""Mean, covariance and number of positions of ``z``, over the processes of a group.
+    """Mean, covariance and number of positions of ``z``, over the processes of a group."""
+    count = z.new_full((), z.shape[0] * z.shape[-1])
+    own = z.sum((0, -1)) / count.clamp_min(1)
+    centered = z - own[..., None]
+    count, mean, cov = joint_moments(count, own, products(centered, centered), group)
+    if group is not None:
+        centered = centered + (own - mean)[..., None]
+    return Moments(centered, mean, cov, count)
+
+
+def joint_moments(
+    count: Tensor, mean: Tensor, scatter: Tensor, group: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Count, mean and covariance over the processes of a group, from those of each.
 
     Each process sums about its own mean, so a large mean costs no accuracy. The sums about zero,
     in float64, then add up in one collective whatever the share of each process, none included.
+
+    Args:
+        count: number of positions of this process, a scalar.
+        mean: their mean ``(G, c)``.
+        scatter: the sum of their squares about it, ``(G, c, c)``.
+        group: name of the process group, None for this process alone.
     """
-    count = z.new_full((), z.shape[0] * z.shape[-1])
-    mean = z.sum((0, -1)) / count.clamp_min(1)
-    centered = z - mean[..., None]
-    scatter = products(centered, centered)
     if group is not None:
-        own, wide = mean, mean.double()
-        about_zero = scatter.double() + count * wide[..., :, None] * wide[..., None, :]
+        wide = mean.double()
+        about_zero = scatter.double() + count * outer(wide)
         packed = torch.cat([count.double()[None], (count * wide).flatten(), about_zero.flatten()])
-        total = all_sum(packed, group)
-        count, sums, about_zero = total.split([1, mean.numel(), scatter.numel()])
-        wide = sums.view_as(mean) / count.clamp_min(1)
-        outer = count * wide[..., :, None] * wide[..., None, :]
-        scatter = (about_zero.view_as(scatter) - outer).to(z.dtype)
-        count, mean = count[0].to(z.dtype), wide.to(z.dtype)
-        centered = centered + (own - mean)[..., None]
-    return Moments(centered, mean, scatter / count.clamp_min(1), count)
+        n, sums, squares = all_sum(packed, group).split([1, mean.numel(), scatter.numel()])
+        wide = sums.view_as(mean) / n.clamp_min(1)
+        scatter = (squares.view_as(scatter) - n * outer(wide)).to(scatter.dtype)
+        count, mean = n[0].to(count.dtype), wide.to(mean.dtype)
+    return count, mean, scatter / count.clamp_min(1)
+
+
+def outer(v: Tensor) -> Tensor:
+    """``v vᵀ``."""
+    return v[..., :, None] * v[..., None, :]

@@ -3,8 +3,9 @@ r"""Normalise a batch by a matrix function of its own covariance.
 .. math:: y = \operatorname{diag}(\gamma)\, W (x - \mu) + \beta, \qquad W = T(\Sigma), \quad
           \Sigma = \tfrac1n \sum (x - \mu)(x - \mu)^\top
 
-over :math:`n` positions, for each group of channels. With :math:`V = \operatorname{diag}(\gamma) W`,
-:math:`\bar g = \sum g_y` and :math:`G_V = \sum g_y (x - \mu)^\top`, the gradients are
+over :math:`n` positions, for each group of channels. With
+:math:`V = \operatorname{diag}(\gamma) W`, :math:`\bar g = \sum g_y` and
+:math:`G_V = \sum g_y (x - \mu)^\top`, the gradients are
 
 .. math:: g_\beta = \bar g, \quad g_\gamma = \operatorname{diag}(G_V W^\top), \quad
           g_x = V^\top (g_y - \bar g / n) + \tfrac2n\, g_\Sigma (x - \mu),
@@ -62,7 +63,7 @@ def batch_transform(
     with no_autocast(x):
         if torch.compiler.is_compiling() or not tracked:
             y, m = _steps(x, weight, bias, matrix, num_groups, group)
-            return y, m.mean.detach().flatten(), m.cov.detach(), m.count
+            return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
         return _BatchTransform.apply(x, weight, bias, _Recorded(matrix), num_groups, group)
 
 
@@ -131,7 +132,7 @@ class _BatchTransform(torch.autograd.Function):
         group: str | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         y, m = _steps(x, weight, bias, matrix, num_groups, group)
-        return y, m.mean.flatten(), m.cov, m.count
+        return y, m.mean.flatten(), m.cov, m.positions
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -169,10 +170,9 @@ def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list
     needed = [i for i, needs in enumerate(ctx.needs_input_grad[:3]) if needs]
 
     def steps(*wanted: Tensor) -> Tensor:
-        given = dict(zip(needed, wanted, strict=True))
-        x, weight, bias = (given.get(i, tensor) for i, tensor in enumerate(inputs))
-        return _steps(x, weight, bias, ctx.matrix.matrix, ctx.num_groups, ctx.group)[0]
+        given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
+        return _steps(given[0], given[1], given[2], ctx.matrix.matrix, ctx.num_groups, ctx.group)[0]
 
-    _, vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))
+    vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))
     return [found.get(i) for i in range(3)]

@@ -19,8 +19,10 @@ class _AllSum(torch.autograd.Function):
     def forward(x: Tensor, group: str) -> Tensor:
         # Needed only where there are processes, and absent from some builds of torch.
         from torch.distributed import _functional_collectives as collectives
+        from torch.distributed.distributed_c10d import GroupName
 
-        return collectives.wait_tensor(collectives.all_reduce(x.contiguous(), "sum", group))
+        total = collectives.all_reduce(x.contiguous(), "sum", GroupName(group))
+        return collectives.wait_tensor(total)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

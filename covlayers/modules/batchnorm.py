@@ -20,8 +20,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
               + \varepsilon I
 
     per group of :math:`c = C/G` channels, with mean :math:`\mu` and covariance :math:`\Sigma` over
-    the batch and all positions. With ``num_groups=num_features`` it is :class:`torch.nn.BatchNorm2d`
-    in output, gradients and running averages.
+    the batch and all positions. With ``num_groups=num_features`` it is
+    :class:`torch.nn.BatchNorm2d` in output, gradients and running averages.
 
     For the backward pass one function keeps the input and small matrices only. Half inputs compute
     in float32 and come back as they came. In evaluation the matrix is computed once and kept until
@@ -122,9 +122,7 @@ class DecorrelatedBatchNorm(CovarianceNorm):
 
     def matrix_function(self, cov: Tensor) -> Tensor:
         """The whitening matrices ``(G, c, c)`` for regularised covariances ``(G, c, c)``."""
-        return F.whitening_matrix(
-            cov, kind=self.kind, method=self.method, backward=self.backward
-        )
+        return F.whitening_matrix(cov, kind=self.kind, method=self.method, backward=self.backward)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -19,9 +19,9 @@ class PCANorm(CovarianceNorm):
     .. math:: y = \operatorname{diag}(\gamma)\, P D^{-1/2} (x - \mu) + \beta, \qquad
               P = \sum_{i \le k} u_i u_i^\top
 
-    with :math:`D` the diagonal of :math:`\Sigma + \varepsilon I` and :math:`u_i` the leading
-    eigenvectors of the correlation :math:`D^{-1/2} (\Sigma + \varepsilon I) D^{-1/2}` over the batch
-    and all positions.
+    with :math:`D` the diagonal of :math:`\hat\Sigma = \Sigma + \varepsilon I` and :math:`u_i` the
+    leading eigenvectors of the correlation :math:`D^{-1/2} \hat\Sigma D^{-1/2}` over the batch and
+    all positions.
 
     By default the gradient is that of the projector itself, exact and finite while the
     :math:`k`-th eigenvalue and the next differ. ``backward="power_iteration"`` and
