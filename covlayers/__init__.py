@@ -2,6 +2,7 @@
 
 from covlayers import functional
 from covlayers.modules import (
+    CholeskyWhitening,
     CovPool,
     DecorrelatedBatchNorm,
     GroupWhitening,
@@ -11,12 +12,24 @@ from covlayers.modules import (
     MPNCovPool,
     MTPCovPool,
     PCANorm,
+    PCAWhitening,
     SwitchableWhitening,
+    ZCAWhitening,
+)
+from covlayers.surgery import (
+    ConditioningMonitor,
+    convert_batchnorm,
+    convert_sync,
+    fold,
+    freeze_stats,
+    recalibrate,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CholeskyWhitening",
+    "ConditioningMonitor",
     "CovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
@@ -26,7 +39,14 @@ __all__ = [
     "MPNCovPool",
     "MTPCovPool",
     "PCANorm",
+    "PCAWhitening",
     "SwitchableWhitening",
+    "ZCAWhitening",
     "__version__",
+    "convert_batchnorm",
+    "convert_sync",
+    "fold",
+    "freeze_stats",
     "functional",
+    "recalibrate",
 ]

@@ -9,9 +9,9 @@ import covlayers
 
 ROOT = Path(covlayers.__file__).parent
 FLOORS = [
-    ["functional.checks", "functional.precision"],
-    ["functional.linalg", "functional.triangle"],
-    ["functional.spectrum", "functional.covariance"],
+    ["functional.checks", "functional.precision", "functional.collective", "functional.layout"],
+    ["functional.linalg", "functional.triangle", "functional.batch_moments"],
+    ["functional.spectrum", "functional.covariance", "functional.batch_transform"],
     ["functional.core", "functional.lyapunov_solvers"],
     ["functional.spectra", "functional.lyapunov", "functional.methods.minimax"],
     ["functional.rule", "functional.methods.eigh", "functional.methods.newton_schulz"],
@@ -24,11 +24,17 @@ FLOORS = [
     ["functional.backwards.loewner", "functional.backwards.lyapunov", "functional.backwards.smith"],
     ["functional.backwards"],
     ["functional.matrix_functions", "functional.eigh"],
-    ["functional.whitening", "functional.whitening_matrix"],
+    ["functional.whitening", "functional.whitening_matrix", "functional.projector"],
     ["functional"],
-    ["modules.pooling"],
-    ["modules.pooling_presets"],
+    ["modules.sync", "modules.derived_buffers", "modules.observations"],
+    ["modules.running_moments", "modules.data_statistics"],
+    ["modules.covariance_norm", "modules.group_whitening", "modules.switchable_whitening"],
+    ["modules.batchnorm", "modules.pca_norm", "modules.whitening", "modules.pooling"],
+    ["modules.pooling_presets", "modules.whitening_presets"],
     ["modules"],
+    ["surgery.convert", "surgery.neighbours", "surgery.statistics", "surgery.conditioning"],
+    ["surgery.fold"],
+    ["surgery"],
     [""],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -87,9 +93,13 @@ def test_the_library_imports_torch_and_einops_alone() -> None:
                     "einops",
                     "abc",
                     "collections",
+                    "contextlib",
+                    "copy",
                     "dataclasses",
+                    "fnmatch",
                     "functools",
                     "itertools",
                     "math",
                     "typing",
+                    "warnings",
                 }

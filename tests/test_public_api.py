@@ -10,14 +10,19 @@ import covlayers
 from covlayers import functional
 
 NAMES = {
-    "covlayers": "CovPool ISQRTCovPool MPACovPool MPNCovPool MTPCovPool __version__ functional",
+    "covlayers": """
+        CholeskyWhitening ConditioningMonitor CovPool DecorrelatedBatchNorm GroupWhitening
+        ISQRTCovPool IterNorm MPACovPool MPNCovPool MTPCovPool PCANorm PCAWhitening
+        SwitchableWhitening ZCAWhitening __version__ convert_batchnorm convert_sync fold
+        freeze_stats functional recalibrate
+        """,
     "covlayers.functional": """
         BACKWARDS METHODS Auto Autograd Backward ClippedGaps ConvergenceError DirectMethod Eigh
         ExactGaps GapRule InvalidTypeError InvalidValueError Loewner LorentzianGaps Lyapunov
         LyapunovSolver MatrixFunction Method NewtonSchulz Pade PadeGaps PolarExpress PowerIteration
         Rule Saved Smith SpectralMethod Taylor TaylorGaps TruncatedGaps UnsupportedError Unrolled
-        color covariance cross_covariance eigh invsqrtm logm powm shrink solve_lyapunov sqrtm
-        sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color whitening_matrix
+        color covariance cross_covariance eigh invsqrtm logm powm shrink solve_lyapunov
+        spectral_projector sqrtm sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color whitening_matrix
         """,
 }
 SIGNATURES = {
@@ -31,6 +36,7 @@ SIGNATURES = {
     "logm": "(A, *, method='auto', backward=None)",
     "powm": "(A, p, *, method='auto', backward=None)",
     "solve_lyapunov": "(S, Q, *, solver='auto')",
+    "spectral_projector": "(A, rank, *, method='auto', backward=None)",
     "triu_vector": "(A, *, isometric=False)",
     "triu_matrix": "(v, n, *, isometric=False)",
     "whitening_matrix": "(cov, *, kind='zca', method='auto', backward=None)",

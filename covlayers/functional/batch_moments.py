@@ -1,11 +1,5 @@
-"""Mean and covariance of a batch, in whatever order its channels lie in memory.
+"""Mean and covariance of a batch, over all processes."""
 
-A tensor ``(N, C, *)`` is looked at as ``(B, G, c, M)``: groups of ``c`` channels at ``B * M``
-positions. Where the channels of a position are neighbours in memory (channels last, or no spatial
-dimension), ``B`` is 1 and every product is one over all positions; else ``B`` is ``N``.
-"""
-
-import math
 from typing import NamedTuple
 
 import torch
@@ -23,43 +17,13 @@ class Moments(NamedTuple):
     positions: Tensor  # (), their number
 
 
-def split_groups(x: Tensor, num_groups: int) -> Tensor:
-    """``(N, C, *)`` as ``(B, G, c, M)``: a view, but for few positions in an awkward order."""
-    N, C, *spatial = x.shape
-    M, c = math.prod(spatial), C // num_groups
-    if x.stride(1) == 1 or c > M:  # of few positions, the N products outweigh one copy
-        return x.movedim(1, -1).reshape(N * M, num_groups, c).permute(1, 2, 0).unsqueeze(0)
-    return x.reshape(N, num_groups, c, M)
-
-
-def merge_groups(z: Tensor, like: Tensor) -> Tensor:
-    """The inverse of :func:`split_groups`, in the memory format of ``like``."""
-    N, C, *spatial = like.shape
-    if z.stride(-2) != 1:
-        return z.reshape(like.shape)
-    return like_format(z.permute(0, 3, 1, 2).reshape(N, *spatial, C).movedim(-1, 1), like)
-
-
-def like_format(y: Tensor, x: Tensor) -> Tensor:
-    """``y``, contiguous or channels last as ``x``, of the same shape, is."""
-    if x.stride(1) == 1 and x.dim() > 2:
-        return y.movedim(1, -1).contiguous().movedim(-1, 1)
-    return y.contiguous()
-
-
-def affine(V: Tensor, z: Tensor, shift: Tensor) -> Tensor:
-    """``V z + shift`` for each group, in the memory order of ``z``."""
-    product = (z.mT @ V.mT).mT if z.stride(-2) == 1 else V @ z
-    return product.add_(shift)  # of a tensor that no one else has seen
-
-
 def products(z: Tensor, w: Tensor) -> Tensor:
     """The sum of ``z wᵀ`` over all positions, ``(G, c, c)``."""
     return (z @ w.mT).sum(0)
 
 
 def moments(z: Tensor, group: str | None) -> Moments:
-    """Mean, covariance and number of positions of ``z``, over the processes of a group."""
+    """Mean, covariance and number of positions of ``z (B, G, c, M)``, over the processes."""
     count = z.new_full((), z.shape[0] * z.shape[-1])
     own = z.sum((0, -1)) / count.clamp_min(1)
     centered = z - own[..., None]

@@ -15,20 +15,16 @@ symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
-from covlayers.functional.batch_moments import (
-    Moments,
-    affine,
-    merge_groups,
-    moments,
-    products,
-    split_groups,
-)
+from covlayers.functional.batch_moments import moments, products
 from covlayers.functional.collective import all_sum
+from covlayers.functional.layout import Layout
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.precision import HALVES, no_autocast
 
@@ -60,22 +56,29 @@ def batch_transform(
     """
     inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
     tracked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    layout = Layout.of(x, num_groups)
     with no_autocast(x):
         if torch.compiler.is_compiling() or not tracked:
-            y, m = _steps(x, weight, bias, matrix, num_groups, group)
-            return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
-        return _BatchTransform.apply(x, weight, bias, _Recorded(matrix), num_groups, group)
+            product, *statistics = _steps(x, weight, bias, matrix, layout, group)
+        else:
+            product, *statistics = _BatchTransform.apply(
+                x, weight, bias, _Recorded(matrix), layout, group
+            )
+        mean, cov, positions = (part.detach() for part in statistics)
+        return layout.merge(product).to(x.dtype), mean.flatten(), cov, positions
 
 
 def affine_transform(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, W: Tensor
 ) -> Tensor:
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
+    layout = Layout.of(x, W.shape[0])
     with no_autocast(x):
-        z = split_groups(_full(x), W.shape[0])
+        z = layout.split(_full(x))
         V = _scaled(W.to(z.dtype), weight)
         shift = _column(bias, V) - V @ _column(mean, V)
-        return merge_groups(affine(V, z, shift), x).to(x.dtype)
+        product = layout.product(V, z).add_(layout.like_product(shift))
+        return layout.merge(product).to(x.dtype)
 
 
 def _full(x: Tensor) -> Tensor:
@@ -87,8 +90,8 @@ def _scaled(W: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _column(vector: Tensor | None, W: Tensor) -> Tensor:
-    """A vector ``(C,)``, zero for None, to be added to the rows of ``W z``: ``(G, c, 1)``."""
-    return W.new_zeros(1) if vector is None else vector.to(W.dtype).view(*W.shape[:-1], 1)
+    """A vector ``(C,)``, zero for None, to be added to ``W z``: ``(G, c, 1)``."""
+    return W.new_zeros(1, 1) if vector is None else vector.to(W.dtype).view(*W.shape[:-1], 1)
 
 
 def _steps(
@@ -96,13 +99,13 @@ def _steps(
     weight: Tensor | None,
     bias: Tensor | None,
     matrix: MatrixOf,
-    num_groups: int,
+    layout: Layout,
     group: str | None,
-) -> tuple[Tensor, Moments]:
-    m = moments(split_groups(_full(x), num_groups), group)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    m = moments(layout.split(_full(x)), group)
     V = _scaled(matrix(m.cov), weight)
-    z = affine(V, m.centered, _column(bias, V))
-    return merge_groups(z, x).to(x.dtype), m
+    product = layout.product(V, m.centered).add_(layout.like_product(_column(bias, V)))
+    return product, m.mean, m.cov, m.positions
 
 
 class _Recorded:
@@ -113,7 +116,11 @@ class _Recorded:
 
     def __call__(self, cov: Tensor) -> Tensor:
         self.cov = cov.detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), ExitStack() as stack:
+            # Activation checkpointing, which hooks what is saved, would otherwise run the whole
+            # forward pass once more for these small matrices. Under torch.func there are no hooks.
+            with suppress(RuntimeError):
+                stack.enter_context(saved_tensors_hooks(torch.detach, lambda saved: saved))
             self.W = self.matrix(self.cov)
         return self.W.detach()
 
@@ -122,34 +129,36 @@ class _Recorded:
 
 
 class _BatchTransform(torch.autograd.Function):
+    """The steps, up to a last change of view that an operation in place may need to see."""
+
     @staticmethod
     def forward(
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
         matrix: _Recorded,
-        num_groups: int,
+        layout: Layout,
         group: str | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        y, m = _steps(x, weight, bias, matrix, num_groups, group)
-        return y, m.mean.flatten(), m.cov, m.positions
+        return _steps(x, weight, bias, matrix, layout, group)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weight, bias, ctx.matrix, ctx.num_groups, ctx.group = inputs
-        _, mean, cov, count = output
-        ctx.save_for_backward(x, weight, bias, mean, count)
-        ctx.mark_non_differentiable(mean, cov, count)
+        x, weight, bias, ctx.matrix, ctx.layout, ctx.group = inputs
+        _, mean, cov, positions = output
+        ctx.save_for_backward(x, weight, bias, mean, positions)
+        ctx.mark_non_differentiable(mean, cov, positions)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, count = ctx.saved_tensors
+        x, weight, bias, mean, positions = ctx.saved_tensors
+        layout = ctx.layout
         with no_autocast(grad):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None, None, None
             W = ctx.matrix.W.detach()
-            g = split_groups(_full(grad), ctx.num_groups)
-            centered = split_groups(_full(x), ctx.num_groups) - _column(mean, W)
+            g = layout.like_product(grad)
+            centered = layout.split(_full(x)) - mean[..., None]
             gsum, gV = g.sum((0, -1)), products(g, centered)
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
@@ -157,11 +166,11 @@ class _BatchTransform(torch.autograd.Function):
             gx = None
             if ctx.needs_input_grad[0]:
                 gsum, gW = total.split([gsum.numel(), gV.numel()])
-                gcov = symmetric(ctx.matrix.vjp(gW.view_as(gV))) * (2 / count)
+                gcov = symmetric(ctx.matrix.vjp(gW.view_as(gV))) * (2 / positions)
                 Vt = _scaled(W, weight).mT
-                through_mean = Vt @ _column(gsum, Vt) / count
-                gz = affine(gcov, centered, affine(Vt, g, -through_mean))
-                gx = merge_groups(gz, x).to(x.dtype)
+                gmean = Vt @ _column(gsum, Vt) / positions
+                gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
+                gx = layout.merge(gz.add_(layout.product(gcov, centered))).to(x.dtype)
         return gx, gweight, gbias, None, None, None
 
 
@@ -171,7 +180,8 @@ def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list
 
     def steps(*wanted: Tensor) -> Tensor:
         given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
-        return _steps(given[0], given[1], given[2], ctx.matrix.matrix, ctx.num_groups, ctx.group)[0]
+        matrix = ctx.matrix.matrix
+        return _steps(given[0], given[1], given[2], matrix, ctx.layout, ctx.group)[0]
 
     vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))

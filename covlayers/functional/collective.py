@@ -19,9 +19,8 @@ class _AllSum(torch.autograd.Function):
     def forward(x: Tensor, group: str) -> Tensor:
         # Needed only where there are processes, and absent from some builds of torch.
         from torch.distributed import _functional_collectives as collectives
-        from torch.distributed.distributed_c10d import GroupName
 
-        total = collectives.all_reduce(x.contiguous(), "sum", GroupName(group))
+        total = collectives.all_reduce(x.contiguous(), "sum", group)  # type: ignore[arg-type]
         return collectives.wait_tensor(total)
 
     @staticmethod

@@ -6,8 +6,10 @@ from covlayers.modules.pca_norm import PCANorm
 from covlayers.modules.pooling import CovPool
 from covlayers.modules.pooling_presets import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
 from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
 
 __all__ = [
+    "CholeskyWhitening",
     "CovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
@@ -17,5 +19,7 @@ __all__ = [
     "MPNCovPool",
     "MTPCovPool",
     "PCANorm",
+    "PCAWhitening",
     "SwitchableWhitening",
+    "ZCAWhitening",
 ]

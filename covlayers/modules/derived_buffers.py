@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class DerivedBuffers(nn.Module):
-    """A module that derives some of its buffers from others, and is never caught with old ones.
+    """A module that derives some of its buffers from others, and reads no outdated ones.
 
-    A subclass offers ``sources``, ``derive`` and ``derivable``, and calls ``refresh`` before it
+    A subclass offers ``sources``, ``derivable`` and ``derive``, and calls ``refresh`` before it
     reads what was derived. A change of the sources is noticed however it came: in place, by another
     tensor, by a checkpoint or by ``to``. A compiled graph cannot look: it reads what the last
     refresh outside of it left, where ``derived`` says that there was one.
@@ -17,18 +17,20 @@ class DerivedBuffers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._derived_from: tuple[object, ...] | None = None
+        # Held on to, so that no other tensor can take their place in memory.
+        self._derived_from: tuple[Tensor, ...] | None = None
+        self._stamps: list[object] = []
 
     def sources(self) -> tuple[Tensor, ...]:
         """The buffers to derive from."""
         raise NotImplementedError
 
-    def derive(self) -> None:
-        """Compute the derived buffers; runs without gradient, and outside inference mode."""
+    def derivable(self) -> bool:
+        """Whether they hold something to derive from."""
         raise NotImplementedError
 
-    def derivable(self) -> bool:
-        """Whether the sources hold something to derive from."""
+    def derive(self) -> None:
+        """Compute the derived buffers; runs without gradient, outside inference mode."""
         raise NotImplementedError
 
     @property
@@ -36,7 +38,7 @@ class DerivedBuffers(nn.Module):
         """Whether there are derived buffers to read."""
         return self._derived_from is not None
 
-    def forget_derived(self) -> None:
+    def outdate(self) -> None:
         """Derive anew at the next refresh."""
         self._derived_from = None
 
@@ -44,32 +46,34 @@ class DerivedBuffers(nn.Module):
         """Derive, if the sources have changed."""
         if torch.compiler.is_compiling():
             return
-        stamps = tuple(_stamp(source) for source in self.sources())
-        if stamps != self._derived_from:
+        sources = self.sources()
+        stamps = [_stamp(source) for source in sources]
+        if self._derived_from is None or stamps != self._stamps:
+            self.outdate()
             with torch.inference_mode(False), torch.no_grad():
                 self.derive()
-            self._derived_from = stamps
+            self._derived_from, self._stamps = sources, stamps
+
+    def prepare(self) -> None:
+        """Have the buffers ready for graphs that are compiled or exported from here on."""
+        self.outdate()
+        if not any(source.is_meta for source in self.sources()) and self.derivable():
+            self.refresh()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # What was never derived may lie in memory that nothing has been written to yet.
+        # What was not derived before may be memory that nothing has been written to.
         if self.derived:
-            self._prepare()
+            self.prepare()
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """Have the buffers ready for graphs that are compiled or exported from here on."""
-        self.forget_derived()
-        if not any(source.is_meta for source in self.sources()) and self.derivable():
-            self.refresh()
+        self.prepare()
 
 
 def _stamp(source: Tensor) -> object:
     """What changes whenever a tensor does; where torch keeps no count, never twice the same."""
     if source.is_inference():
         return object()
-    return source._version, source.data_ptr(), source.shape, source.dtype, source.device
+    return id(source), source.data_ptr(), source._version

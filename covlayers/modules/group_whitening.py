@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional.batch_moments import like_format
 from covlayers.functional.batch_transform import batch_transform
 from covlayers.functional.checks import (
     InvalidValueError,
@@ -16,6 +15,7 @@ from covlayers.functional.checks import (
     check_number,
 )
 from covlayers.functional.core import Method
+from covlayers.functional.layout import like_format
 from covlayers.functional.linalg import identity_like
 from covlayers.functional.matrix_functions import choose_backward, choose_method
 from covlayers.functional.rule import Backward

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional.batch_moments import joint_moments, like_format, outer
+from covlayers.functional.batch_moments import joint_moments, outer
 from covlayers.functional.checks import (
     InvalidValueError,
     check_channels,
@@ -16,6 +16,7 @@ from covlayers.functional.checks import (
     check_positions,
 )
 from covlayers.functional.core import Method
+from covlayers.functional.layout import like_format
 from covlayers.functional.matrix_functions import choose_backward, choose_method
 from covlayers.functional.precision import HALVES, no_autocast
 from covlayers.functional.rule import Backward

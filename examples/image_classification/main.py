@@ -44,8 +44,8 @@ class Cli(LightningCLI):
             return
         best = self.trainer.checkpoint_callback.best_model_path
         self.trainer.test(self.model, self.datamodule, ckpt_path=best)
+        run = Path(self.trainer.log_dir)  # a broadcast, so every process asks
         if self.trainer.is_global_zero:
-            run = Path(self.trainer.log_dir)
             matrix = self.model.confusion.compute().cpu().numpy()
             report(run / "metrics.csv", matrix, self.datamodule.class_names, run / "report.png")
             print(f"Checkpoints, metrics and report.png are in {run}")

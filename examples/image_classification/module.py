@@ -1,8 +1,11 @@
 """The Lightning module: one network, its loss, its optimiser and what is measured."""
 
+from typing import Any
+
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from checks import require
@@ -10,10 +13,10 @@ from network import build_network
 
 
 class ImageClassifier(LightningModule):
-    """A classifier of images whose head pools by average or by covariance.
+    """A classifier of images: the head pools by average or by covariance, the stem may whiten.
 
     Trained by SGD with Nesterov momentum; the learning rate rises linearly, then falls on a cosine
-    that ends with the last planned epoch.
+    that ends with the last planned epoch. With milestones it falls in steps instead.
 
     Args:
         head: ``avg``, ``mpn``, ``isqrt``, ``mtp`` or ``mpa``.
@@ -22,9 +25,12 @@ class ImageClassifier(LightningModule):
         in_channels: channels of the images.
         reduced_channels: channels on which a covariance is taken; by default those of the backbone.
         small_images: give a large backbone a stem for images of 32 pixels.
+        norm: that of the stem: ``batch``, ``decorrelated``, ``iternorm`` or ``pca``.
+        norm_options: arguments of that layer, such as ``num_groups``, ``eps`` and ``backward``.
         lr: the highest learning rate.
         weight_decay: of SGD.
         warmup: the part of all steps during which the learning rate rises, in (0, 1).
+        milestones: epochs after which the learning rate falls by ten, without rise and cosine.
         label_smoothing: share of the target spread over all classes, in [0, 1).
 
     Raises:
@@ -39,9 +45,12 @@ class ImageClassifier(LightningModule):
         in_channels: int = 1,
         reduced_channels: int | None = None,
         small_images: bool = False,
+        norm: str = "batch",
+        norm_options: dict[str, Any] | None = None,
         lr: float = 0.1,
         weight_decay: float = 5e-4,
         warmup: float = 0.2,
+        milestones: list[int] | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
@@ -49,10 +58,18 @@ class ImageClassifier(LightningModule):
         require(lr > 0, "lr", "positive", lr)
         require(weight_decay >= 0, "weight_decay", "0 or more", weight_decay)
         require(0 < warmup < 1, "warmup", "between 0 and 1", warmup)
+        require(min(milestones or [1]) > 0, "milestones", "positive epochs", milestones)
         require(0 <= label_smoothing < 1, "label_smoothing", "in [0, 1)", label_smoothing)
         self.save_hyperparameters()
         self.network = build_network(
-            backbone, head, num_classes, in_channels, reduced_channels, small_images
+            backbone,
+            head,
+            num_classes,
+            in_channels,
+            reduced_channels,
+            small_images,
+            norm,
+            norm_options,
         )
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -68,7 +85,7 @@ class ImageClassifier(LightningModule):
         logits = self(images)
         loss = self.loss(logits, labels)
         self.train_accuracy(logits, labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss
 
@@ -105,7 +122,9 @@ class ImageClassifier(LightningModule):
             nesterov=True,
             weight_decay=self.hparams.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
+        if self.hparams.milestones is not None:
+            return [optimizer], [MultiStepLR(optimizer, self.hparams.milestones)]
+        schedule = OneCycleLR(
             optimizer,
             self.hparams.lr,
             total_steps=self.trainer.estimated_stepping_batches,

@@ -1,17 +1,27 @@
 """Networks: a convolutional trunk, a pooling that makes a vector of its features, a linear layer.
 
 Global average pooling keeps the mean of the features over the positions; covariance pooling keeps
-how they vary together. Everything before the pooling and after it is the same for both.
+how they vary together. The norm of the stem, the first of the trunk, scales its channels one by one
+or whitens them together. All else is the same whatever the choice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
+from backbones import BACKBONES
 from checks import choose
-from covlayers import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
+from covlayers import (
+    DecorrelatedBatchNorm,
+    ISQRTCovPool,
+    IterNorm,
+    MPACovPool,
+    MPNCovPool,
+    MTPCovPool,
+    PCANorm,
+)
 
 
 class AvgPool(nn.Module):
@@ -34,66 +44,10 @@ class AvgPool(nn.Module):
         return x.mean(dim=(-2, -1))
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions that are added to their input."""
+def pca_norm(num_features: int, num_components: int | None = None, **options: Any) -> PCANorm:
+    """A projection on the leading components, by default a quarter as many as channels."""
+    return PCANorm(num_features, num_components or num_features // 4, **options)
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x + self.residual(x)).relu()
-
-
-Trunk = tuple[nn.Module, int]
-"""A module from images to features, and the number of channels of those."""
-
-
-def small_resnet(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
-    """Two residual blocks of 32 channels that keep the resolution, for images of a few pixels.
-
-    The last two arguments are those of its large siblings; there is nothing here that they change.
-    """
-    trunk = nn.Sequential(
-        nn.Conv2d(in_channels, 32, 3, padding=1, bias=False),
-        nn.BatchNorm2d(32),
-        nn.ReLU(inplace=True),
-        ResidualBlock(32),
-        ResidualBlock(32),
-    )
-    return trunk, 32
-
-
-def torchvision_resnet(name: str) -> Callable[[int, bool, int], Trunk]:
-    """A builder of torchvision's residual network of that name, up to its pooling."""
-
-    def build(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
-        resnet = torchvision.models.get_model(name, weights=None)
-        channels = resnet.fc.in_features
-        if small_images:
-            resnet.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
-            resnet.maxpool = nn.Identity()
-        elif in_channels != 3:
-            resnet.conv1 = nn.Conv2d(in_channels, 64, 7, 2, padding=3, bias=False)
-        for module in resnet.layer4[0].modules():
-            if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
-                module.stride = (last_stride, last_stride)
-        return nn.Sequential(OrderedDict(list(resnet.named_children())[:-2])), channels
-
-    return build
-
-
-BACKBONES: dict[str, Callable[[int, bool, int], Trunk]] = {
-    "small_resnet": small_resnet,
-    "resnet18": torchvision_resnet("resnet18"),
-    "resnet50": torchvision_resnet("resnet50"),
-}
 
 HEADS: dict[str, Callable[..., nn.Module]] = {
     "avg": AvgPool,
@@ -101,6 +55,13 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "isqrt": ISQRTCovPool,
     "mtp": MTPCovPool,
     "mpa": MPACovPool,
+}
+
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "decorrelated": DecorrelatedBatchNorm,
+    "iternorm": IterNorm,
+    "pca": pca_norm,
 }
 
 
@@ -111,6 +72,8 @@ def build_network(
     in_channels: int = 3,
     reduced_channels: int | None = None,
     small_images: bool = False,
+    norm: str = "batch",
+    norm_options: Mapping[str, Any] | None = None,
 ) -> nn.Sequential:
     """Put a trunk, a pooling and a linear classifier together.
 
@@ -125,13 +88,22 @@ def build_network(
         reduced_channels: channels on which the covariance is taken, after a 1x1 convolution; by
             default those of the trunk.
         small_images: give a large backbone a stem without stride, for images of 32 pixels.
+        norm: one of ``NORMS``, for the stem; the others stay batch normalisations.
+        norm_options: arguments of that layer, such as ``num_groups``, ``eps`` and ``backward``.
 
     Raises:
         ValueError: if a name is not in its table; the message lists those that are.
     """
     build_trunk = choose("backbone", BACKBONES, backbone)
     build_pool = choose("head", HEADS, head)
+    build_norm = choose("norm", NORMS, norm)
     trunk, channels = build_trunk(in_channels, small_images, 2 if head == "avg" else 1)
+    path, stem = next(
+        (path, module)
+        for path, module in trunk.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    )
+    trunk.set_submodule(path, build_norm(stem.num_features, **norm_options or {}))
     pool = build_pool(channels, reduced_channels)
     classifier = nn.Linear(pool.out_features, num_classes)
     return nn.Sequential(OrderedDict(trunk=trunk, pool=pool, classifier=classifier))

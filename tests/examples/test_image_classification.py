@@ -67,26 +67,68 @@ def test_without_arguments_it_fits_the_default_recipe(example: SimpleNamespace) 
     assert command.trainer.callback_metrics["test_accuracy"] > 0.97
 
 
-def test_script_runs_from_any_folder() -> None:
-    command = [sys.executable, FOLDER / "main.py", "fit", CPU, "--trainer.fast_dev_run=true"]
+def fit_in_a_shell(*options: str) -> None:
+    command = [sys.executable, FOLDER / "main.py", "fit", CPU, *options]
     path = os.pathsep.join([str(FOLDER.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(
+        command,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
+
+
+def test_script_runs_from_any_folder() -> None:
+    fit_in_a_shell("--trainer.fast_dev_run=true")
+
+
+def test_two_processes_train_test_and_report() -> None:
+    fit_in_a_shell(
+        "--model.norm=decorrelated",
+        "--model.norm_options.num_groups=4",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        "--trainer.max_epochs=2",
+    )
+    run = Path("logs/digits/version_0")
+    assert (run / "report.png").is_file()
+    state = weights(run / "checkpoints" / "last.ckpt")
+    assert state["network.trunk.1.num_batches_tracked"] == 2 * (1077 // 2 // 32)
+    cov = state["network.trunk.1.running_cov"]
+    assert cov.shape == (4, 8, 8)
+    assert torch.linalg.eigvalsh(cov).amin() > 0
+
+
+def fit(example: SimpleNamespace, *options: str) -> Path:
+    """The last checkpoint of a training."""
+    command = example.main.cli(["fit", CPU, *options])
+    return Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
+
+
+def assert_resumes(example: SimpleNamespace, expected: Path, *planned: str) -> None:
+    """A training interrupted after two epochs ends with the expected weights."""
+    interrupted = fit(example, *planned, f"--trainer.callbacks+={__name__}.StopAfterTwoEpochs")
+    assert torch.load(interrupted, weights_only=True)["epoch"] == 1
+    actual = weights(fit(example, *planned, f"--ckpt_path={interrupted}"))
+    assert all(torch.equal(actual[name], value) for name, value in weights(expected).items())
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     example: SimpleNamespace, run: Path, workers: int
 ) -> None:
-    planned = ["fit", CPU, "--trainer.max_epochs=4", f"--data.num_workers={workers}"]
-    stop = f"--trainer.callbacks+={__name__}.StopAfterTwoEpochs"
-    interrupted = Path(example.main.cli([*planned, stop]).trainer.log_dir) / "checkpoints/last.ckpt"
-    assert torch.load(interrupted, weights_only=True)["epoch"] == 1
-    resumed = example.main.cli([*planned, f"--ckpt_path={interrupted}"]).trainer.log_dir
-    expected = weights(run / "checkpoints" / "last.ckpt")
-    actual = weights(Path(resumed) / "checkpoints" / "last.ckpt")
-    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+    expected = run / "checkpoints" / "last.ckpt"
+    assert_resumes(example, expected, "--trainer.max_epochs=4", f"--data.num_workers={workers}")
+
+
+@pytest.mark.parametrize("norm", ["decorrelated", "pca"])
+def test_resumed_run_keeps_its_running_covariance(example: SimpleNamespace, norm: str) -> None:
+    planned = ("--trainer.max_epochs=3", "--model.milestones=[1]", f"--model.norm={norm}")
+    assert_resumes(example, fit(example, *planned), *planned)
 
 
 def test_test_repeats_the_accuracy_of_fit(example: SimpleNamespace, run: Path) -> None:
@@ -136,10 +178,37 @@ def test_image_folder_trains(example: SimpleNamespace, tmp_path: Path) -> None:
 def test_compare_writes_a_table_figures_and_numbers(
     example: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example.compare.compare(heads=("avg", "isqrt"), seeds=(0,), epochs=1, output=tmp_path)
-    assert "| isqrt |" in capsys.readouterr().out
-    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-    assert [run["head"] for run in runs] == ["avg", "isqrt"]
-    assert all(np.sum(run["confusion"]) == 360 for run in runs)
-    assert (tmp_path / "learning_curves.png").is_file()
-    assert (tmp_path / "confusion.png").is_file()
+    example.compare.compare(seeds=(0,), epochs=1, output=tmp_path)
+    printed = capsys.readouterr().out
+    for comparison, variants in example.compare.COMPARISONS.items():
+        runs = json.loads((tmp_path / comparison / "results.json").read_text())["runs"]
+        assert [run["variant"] for run in runs] == list(variants)
+        assert all(f"\n| {variant} " in printed for variant in variants)
+        assert all(np.sum(run["confusion"]) == 360 for run in runs)
+        assert (tmp_path / comparison / "learning_curves.png").is_file()
+        assert (tmp_path / comparison / "confusion.png").is_file()
+
+
+def test_comparisons_share_recipe_seed_and_budget(example: SimpleNamespace, tmp_path: Path) -> None:
+    """Average pooling and batch normalisation are one network, which both comparisons train."""
+    first, second = (
+        example.trial.train(name, example.compare.COMPARISONS[comparison][name], 0, 1, tmp_path)
+        for comparison, name in (("heads", "avg"), ("norms", "batch"))
+    )
+    assert first.confusion == second.confusion
+
+
+def test_epochs_are_counted_until_the_target(
+    example: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = {}
+    for target in (0.0, 1.1):
+        monkeypatch.setattr(example.trial, "TARGET", target)
+        trial = example.trial.train("avg", {"head": "avg"}, 0, 1, tmp_path / str(target))
+        reached[target] = trial.epochs_to_target
+    assert reached == {0.0: 1, 1.1: None}
+
+
+def test_unknown_comparison_is_named(example: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match=r"comparisons must be one of \['heads', 'norms'\]"):
+        example.compare.compare(comparisons=("losses",))

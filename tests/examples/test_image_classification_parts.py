@@ -48,6 +48,17 @@ def test_head_has_finite_gradients(example: SimpleNamespace, head: str) -> None:
     assert all(weight.grad.isfinite().all() for weight in model.parameters())
 
 
+def test_milestones_divide_the_learning_rate_by_ten(example: SimpleNamespace) -> None:
+    model = example.module.ImageClassifier(lr=0.1, milestones=[1, 3])
+    [optimizer], [schedule] = model.configure_optimizers()
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.1, 0.01, 0.01, 0.001])
+
+
 def test_covariance_heads_see_the_resolution_of_the_last_but_one_stage(
     example: SimpleNamespace,
 ) -> None:
@@ -65,10 +76,13 @@ def test_covariance_heads_see_the_resolution_of_the_last_but_one_stage(
     [
         ({"head": "max"}, r"head must be one of \['avg', 'mpn', .*\], got 'max'"),
         ({"backbone": "vgg"}, r"backbone must be one of \['small_resnet', .*\], got 'vgg'"),
+        ({"norm": "group"}, r"norm must be one of \['batch', .*\], got 'group'"),
+        ({"norm": "iternorm", "norm_options": {"num_groups": 5}}, "num_groups must divide .*"),
         ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
         ({"lr": 0.0}, "lr must be positive, got 0.0"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more, got -1.0"),
         ({"warmup": 1.0}, "warmup must be between 0 and 1, got 1.0"),
+        ({"milestones": [0, 3]}, r"milestones must be positive epochs, got \[0, 3\]"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
     ],
 )

@@ -1,34 +1,21 @@
-"""Covariance pooling: its meaning, and the contract of a module."""
-
-import copy
-import pickle
+"""Covariance pooling: its meaning, its presets, its shapes."""
 
 import pytest
 import torch
+from built import POOLS, features
 from torch import nn
 from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
 from covlayers import functional as F
 
-POOLS = [CovPool, MPNCovPool, ISQRTCovPool, MTPCovPool, MPACovPool]
 CELLS = {
     MPNCovPool: (F.Eigh(), F.ExactGaps()),
     ISQRTCovPool: (F.NewtonSchulz(5), F.Autograd()),
     MTPCovPool: (F.Taylor(10), F.Lyapunov(8)),
     MPACovPool: (F.Pade(5), F.Lyapunov(8)),
 }
-BUILT = {
-    **{pool.__name__: lambda pool=pool: pool(6) for pool in POOLS},
-    **{f"{pool.__name__} reduced": lambda pool=pool: pool(6, 4) for pool in POOLS},
-    "full": lambda: CovPool(6, vectorize="full", shrinkage=0.1),
-    "isometric": lambda: MPACovPool(6, 4, vectorize="isometric", eps=1e-3),
-}
-per_module = pytest.mark.parametrize("name", BUILT)
-
-
-def features(*batch: int) -> torch.Tensor:
-    return torch.randn(*(batch or (3,)), 6, 5, 4)
+per_module = pytest.mark.parametrize("name", POOLS)
 
 
 @pytest.mark.parametrize("pool", CELLS)
@@ -52,7 +39,7 @@ def test_the_vector_is_the_root_of_the_covariance(vectorize: str) -> None:
     x = features().double()
     pool = CovPool(6, vectorize=vectorize, eps=0.1, shrinkage=0.2)
     v = pool(x)
-    assert v.shape == (3, pool.out_features)
+    assert v.shape == (16, pool.out_features)
     if vectorize == "full":
         Y = v.unflatten(1, (6, 6))
     else:
@@ -64,94 +51,21 @@ def test_the_vector_is_the_root_of_the_covariance(vectorize: str) -> None:
 
 @per_module
 def test_shapes_and_out_features(name: str) -> None:
-    pool = BUILT[name]()
+    pool = POOLS[name]()
     flat = pool.eval()(features())
-    assert flat.shape == (3, pool.out_features)
+    assert flat.shape == (16, pool.out_features)
     assert pool(torch.randn(2, 6, 9)).shape == (2, pool.out_features)
     assert pool(torch.randn(2, 6, 2, 3, 4)).shape == (2, pool.out_features)
     assert pool(torch.randn(0, 6, 5, 4)).shape == (0, pool.out_features)
     x = features()
-    assert_close(pool(x.flatten(2)), pool(x))
-
-
-@per_module
-def test_channels_last_gives_the_same_with_the_same_gradient(name: str) -> None:
-    pool = BUILT[name]()
-    x = features().requires_grad_()
-    y = features().to(memory_format=torch.channels_last)
-    y = x.detach().clone(memory_format=torch.channels_last).requires_grad_()
-    a, b = pool(x), pool(y)
-    assert_close(a, b)
-    weights = torch.randn_like(a)
-    (ga,) = torch.autograd.grad(a, x, weights)
-    (gb,) = torch.autograd.grad(b, y, weights)
-    assert_close(ga, gb, rtol=1e-4, atol=1e-4)
-
-
-@per_module
-def test_gradient_reaches_input_and_parameters(name: str) -> None:
-    pool = BUILT[name]()
-    x = features().requires_grad_()
-    pool(x).square().sum().backward()
-    for tensor in (x, *pool.parameters()):
-        assert tensor.grad is not None
-        assert torch.isfinite(tensor.grad).all()
-        assert tensor.grad.abs().sum() > 0
-
-
-@per_module
-def test_copies_and_state(name: str) -> None:
-    pool = BUILT[name]().eval()
-    x = features()
-    expected = pool(x)
-    for twin in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):
-        assert_close(twin(x), expected)
-        assert repr(twin) == repr(pool)
-    other = BUILT[name]().eval()
-    other.load_state_dict(pool.state_dict())
-    assert_close(other(x), expected)
-    double = copy.deepcopy(pool).double()
-    assert_close(double(x.double()).float(), expected, rtol=1e-3, atol=1e-3)
+    assert_close(pool(x.flatten(2)), pool(x), rtol=1e-4, atol=1e-4)
 
 
 @per_module
 def test_the_repr_shows_the_cell(name: str) -> None:
-    pool = BUILT[name]()
+    pool = POOLS[name]()
     assert f"method={pool.method}" in repr(pool)
     assert f"backward={pool.backward}" in repr(pool)
-
-
-@per_module
-def test_compiles_without_a_graph_break(name: str) -> None:
-    torch._dynamo.reset()
-    pool = BUILT[name]().eval()
-    x = features()
-    compiled = torch.compile(pool, fullgraph=True, backend="aot_eager")
-    assert_close(compiled(x), pool(x))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@per_module
-def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None:
-    pool = BUILT[name]().eval()
-    x = features().to(dtype)
-    if pool.reduced_channels is None:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            actual = pool(x)
-        assert actual.dtype == dtype
-        assert_close(actual, pool(x.float()).to(dtype))
-    else:
-        with torch.autocast("cpu", dtype=dtype):
-            actual = pool(x.float())
-        assert actual.dtype == dtype
-        assert torch.isfinite(actual).all()
-
-
-@per_module
-def test_factory_arguments(name: str) -> None:
-    pool = CovPool(6, 4, dtype=torch.float64, device="meta")
-    assert {p.dtype for p in pool.parameters()} == {torch.float64}
-    assert {p.device.type for p in pool.parameters()} == {"meta"}
 
 
 def test_flat_features_train() -> None:

@@ -1,0 +1,180 @@
+"""Batch normalisation replaced by layers that whiten."""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from covlayers.functional.checks import (
+    InvalidTypeError,
+    InvalidValueError,
+    check_count,
+    check_divides,
+)
+from covlayers.modules.batchnorm import DecorrelatedBatchNorm
+from covlayers.modules.running_moments import RunningMoments
+from covlayers.modules.sync import Sync, check_sync
+
+Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
+"""Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
+
+
+def convert_batchnorm(
+    model: nn.Module,
+    *,
+    where: Where = None,
+    layer: Callable[..., RunningMoments] = DecorrelatedBatchNorm,
+    group_size: int | None = None,
+    **options: Any,
+) -> nn.Module:
+    r"""Replace batch normalisation by a layer that whitens, in place.
+
+    A layer starts as the BatchNorm that it replaces: with its weight and bias (the very parameters,
+    so an optimizer keeps hold of them), its running mean, the running covariance
+    :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, momentum, device, dtype
+    and mode. ``eps`` is the default of the new layer. A BatchNorm in several places stays one.
+
+    All of :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and :class:`torch.nn.SyncBatchNorm` are
+    replaced, but not a subclass with a forward pass of its own, which does more than normalise.
+
+    Args:
+        model: the model; unchanged if this raises.
+        where: which BatchNorms: None for all, a predicate ``(name, module) -> bool``, a pattern of
+            ``fnmatch`` for the dotted name, e.g. ``"layer1.*.bn2"``, or ``"stem"``, the first.
+        layer: class, or function, to build one from ``num_features`` and options.
+        group_size: channels :math:`c` per group, whence ``num_groups`` is :math:`C/c`; one group
+            where there are no more channels. None leaves ``num_groups`` to the options.
+        **options: of ``layer``; they come before what the BatchNorm has.
+
+    Shape:
+        - Output: the model, with the same shapes; the new layer where ``model`` is a BatchNorm
+
+    Raises:
+        InvalidValueError: if ``where`` picks nothing; if ``group_size`` does not divide the
+            channels of a layer or comes with ``num_groups``; and as ``layer`` itself.
+        InvalidTypeError: for a ``where`` of a wrong type, and as ``layer`` itself.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU())
+        >>> model = convert_batchnorm(model, where="stem", group_size=16)
+        >>> model[1].num_groups
+        4
+
+    Reference:
+        :cite:t:`huang2018decorrelated`.
+    """
+    if group_size is not None and "num_groups" in options:
+        raise InvalidValueError(
+            "group_size and num_groups must not both be given, got "
+            f"group_size={group_size} and num_groups={options['num_groups']}; drop one of them."
+        )
+    if group_size is not None:
+        check_count("group_size", group_size)
+    found = {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, _BatchNorm) and _only_normalises(module)
+    }
+    new: dict[nn.Module, RunningMoments] = {}
+    for name in _picked(where, found):
+        if found[name] not in new:
+            new[found[name]] = _converted(name, found[name], layer, group_size, options)
+    for name, module in found.items():
+        if module is model and module in new:
+            return new[module]
+        if module in new:
+            model.set_submodule(name, new[module])
+    return model
+
+
+def _only_normalises(module: _BatchNorm) -> bool:
+    return type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+
+
+def _picked(where: Where, found: dict[str, _BatchNorm]) -> list[str]:
+    if not (where is None or isinstance(where, str) or callable(where)):
+        raise InvalidTypeError(
+            "where must be None, a pattern or a predicate (name, module) -> bool, "
+            f"got {type(where).__name__}."
+        )
+    if where is None:
+        names = list(found)
+    elif where == "stem":
+        names = list(found)[:1]
+    elif isinstance(where, str):
+        names = [name for name in found if fnmatchcase(name, where)]
+    else:
+        names = [name for name, module in found.items() if where(name, module)]
+    if not names:
+        raise InvalidValueError(
+            f"where must pick at least one BatchNorm, got {where!r}; the model has {list(found)}."
+        )
+    return names
+
+
+@torch.no_grad()
+def _converted(
+    name: str,
+    bn: _BatchNorm,
+    layer: Callable[..., RunningMoments],
+    group_size: int | None,
+    options: dict[str, Any],
+) -> RunningMoments:
+    C = bn.num_features
+    kept: dict[str, Any] = {
+        "momentum": bn.momentum,
+        "affine": bn.affine,
+        "track_running_stats": bn.running_mean is not None,
+    }
+    if group_size is not None:
+        size = min(group_size, C)
+        check_divides(f"group_size of the layer {name!r}", size, "num_features", C)
+        kept["num_groups"] = C // size
+    own = next((t for t in (bn.weight, bn.running_mean) if t is not None), None)
+    if own is not None:
+        kept |= {"device": own.device, "dtype": own.dtype}
+    norm = layer(C, **kept | options)
+    if bn.weight is not None and norm.weight is not None:
+        norm.weight = bn.weight
+    if bn.bias is not None and norm.bias is not None:
+        norm.bias = bn.bias
+    if bn.running_mean is not None and norm.track_running_stats:
+        averages = bn.state_dict()
+        variances = averages["running_var"].view(norm.num_groups, -1)
+        norm.running_mean.copy_(averages["running_mean"])
+        norm.running_cov.copy_(torch.diag_embed(variances))
+        norm.num_batches_tracked.copy_(averages["num_batches_tracked"])
+    return norm.train(bn.training)
+
+
+def convert_sync(model: nn.Module, process_group: Sync = None) -> nn.Module:
+    """Let the layers of this library take their statistics over all processes, in place.
+
+    They do so by default (``sync="auto"``); this is for layers built otherwise, and for a group
+    that is not the default one. The BatchNorms of torch take
+    :meth:`torch.nn.SyncBatchNorm.convert_sync_batchnorm`, which leaves ours alone.
+
+    Args:
+        model: the model.
+        process_group: a ``torch.distributed.ProcessGroup``; None for the default group, where
+            there is one.
+
+    Shape:
+        - Output: the model, with the same shapes
+
+    Raises:
+        InvalidTypeError: for anything else than a process group.
+
+    Example:
+        >>> convert_sync(IterNorm(8, sync=False)).sync
+        'auto'
+    """
+    sync = "auto" if process_group is None else process_group
+    check_sync(sync)
+    for module in model.modules():
+        if isinstance(module, RunningMoments):
+            module.sync = sync
+    return model

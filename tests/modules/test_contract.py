@@ -1,0 +1,280 @@
+"""What holds for every module: its states, its formats, its precisions, its errors."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from built import BATCH_NORMS, MODULES, NORMS, features
+from torch import Tensor, nn
+from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
+
+from covlayers import functional as F
+
+FIRST_ORDER = {"MPNCovPool", "PCANorm", "PCANorm power iteration"}
+each_module = pytest.mark.parametrize("name", MODULES)
+each_norm = pytest.mark.parametrize("name", NORMS)
+each_batch_norm = pytest.mark.parametrize("name", BATCH_NORMS)
+
+
+def trained(name: str, **options) -> nn.Module:
+    """A module whose buffers and parameters are not those of the start."""
+    module = MODULES[name](**options)
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    for seed in (1, 2):
+        module(features(seed=seed).to(next(module.parameters(), torch.ones(())).dtype))
+    return module
+
+
+def weighted(y: Tensor) -> Tensor:
+    """A loss in which every output counts differently."""
+    return (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
+
+
+def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    return list(torch.autograd.grad(weighted(module(x)), [x, *module.parameters()]))
+
+
+def assert_same_state(module: nn.Module, other: nn.Module) -> None:
+    assert_close(module.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+@each_module
+def test_gradient_reaches_input_and_parameters(name: str) -> None:
+    for grad in gradients(trained(name), features()):
+        assert torch.isfinite(grad).all()
+        assert grad.abs().sum() > 0
+
+
+@each_module
+def test_copies_and_checkpoints(name: str) -> None:
+    module = trained(name).eval()
+    x = features()
+    expected = module(x)
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    loaded = MODULES[name]().eval()
+    loaded(x)  # so that a stale matrix would show
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), loaded):
+        assert_close(twin(x), expected, rtol=0, atol=0)
+        assert repr(twin) == repr(module)
+        assert_same_state(twin, module)
+
+
+@each_module
+def test_moves_to_another_dtype(name: str) -> None:
+    module = trained(name).eval()
+    x = features()
+    double = copy.deepcopy(module).double()
+    assert double(x.double()).dtype == torch.float64
+    assert_close(double(x.double()).float(), module(x), rtol=1e-3, atol=1e-3)
+    assert_close(double.float()(x), module(x), rtol=1e-4, atol=1e-4)
+
+
+@each_module
+def test_is_built_on_the_meta_device(name: str) -> None:
+    module = MODULES[name](device="meta", dtype=torch.float64)
+    for tensor in (*module.parameters(), *module.buffers()):
+        assert tensor.is_meta
+        assert tensor.dtype == torch.float64 or not tensor.is_floating_point()
+    module = module.to_empty(device="cpu")
+    source = trained(name)
+    module.load_state_dict(source.state_dict())
+    x = features().double()
+    assert_close(module.eval()(x), source.double().eval()(x), rtol=1e-4, atol=1e-4)
+
+
+@each_module
+def test_channels_last_gives_the_same(name: str) -> None:
+    module = trained(name)
+    x = features()
+    fast = x.to(memory_format=torch.channels_last)
+    for mode in (True, False):
+        module.train(mode)
+        y = copy.deepcopy(module)(fast)
+        assert_close(y, copy.deepcopy(module)(x), rtol=1e-3, atol=1e-3)
+        if name in NORMS:
+            assert y.is_contiguous(memory_format=torch.channels_last)
+        same = zip(gradients(module, fast), gradients(module, x), strict=True)
+        for a, b in same:
+            assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+@each_norm
+def test_any_spatial_shape(name: str) -> None:
+    module = trained(name).eval()
+    x = features()
+    expected = module(x)
+    assert_close(module(x.flatten(2)).view_as(x), expected, rtol=1e-4, atol=1e-5)
+    assert_close(module(x.unsqueeze(2)).view_as(x), expected, rtol=1e-4, atol=1e-5)
+    padded = torch.cat([x, x], -1)[..., : x.shape[-1]]  # not contiguous
+    assert_close(module(padded), expected, rtol=1e-4, atol=1e-5)
+    assert module(x[:0]).shape == x[:0].shape
+
+
+@each_module
+def test_compiles_without_a_graph_break(name: str) -> None:
+    torch._dynamo.reset()
+    module = trained(name)
+    twin = copy.deepcopy(module)
+    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    x = features()
+    for mode in (True, False):
+        compiled.train(mode)
+        module.train(mode)
+        expected = zip(gradients(module, x), gradients(compiled, x), strict=True)
+        for a, b in expected:
+            assert_close(a, b, rtol=1e-3, atol=1e-3)
+        assert_close(module.state_dict(), twin.state_dict())
+    assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@each_module
+def test_exports_for_evaluation(name: str) -> None:
+    module = trained(name).eval()
+    x = features()
+    exported = torch.export.export(module, (x,)).module()
+    assert_close(exported(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@each_module
+def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None:
+    module = trained(name)
+    x = features().to(dtype)
+    for mode in (True, False):
+        module.train(mode)
+        y = copy.deepcopy(module)
+        with torch.autocast("cpu", dtype=dtype):
+            actual = y(x)
+        assert actual.dtype == dtype
+        expected = copy.deepcopy(module)(x.float())
+        reduced = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        tolerance = 0.1 if reduced else 4 * torch.finfo(dtype).eps
+        assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
+        assert all(torch.isfinite(grad).all() for grad in gradients(y, features()))
+
+
+@each_module
+def test_gradients_accumulate(name: str) -> None:
+    module = trained(name)
+    a, b = features(seed=3), features(seed=4)
+    expected = [
+        p + q
+        for p, q in zip(
+            gradients(copy.deepcopy(module), a)[1:],
+            gradients(copy.deepcopy(module), b)[1:],
+            strict=True,
+        )
+    ]
+    losses = weighted(module(a.requires_grad_())), weighted(module(b.requires_grad_()))
+    (losses[0] + losses[1]).backward()  # both forward passes before the one backward pass
+    for parameter, grad in zip(module.parameters(), expected, strict=True):
+        assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@each_module
+def test_activation_checkpointing_gives_the_same_gradient(name: str, reentrant: bool) -> None:
+    module = trained(name)
+    twin = copy.deepcopy(module)
+    x = features()
+
+    def through_checkpoint(x: Tensor) -> Tensor:
+        return checkpoint(twin, x, use_reentrant=reentrant)
+
+    x = x.requires_grad_()
+    expected = torch.autograd.grad(weighted(module(x)), [x, *module.parameters()])
+    weighted(through_checkpoint(x)).backward()
+    actual = [x.grad, *(parameter.grad for parameter in twin.parameters())]
+    for a, b in zip(actual, expected, strict=True):
+        assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@each_module
+def test_second_derivative_is_right_or_raises(name: str) -> None:
+    module = trained(name).double()
+    x = features(4).double().requires_grad_()
+
+    def first(x: Tensor) -> Tensor:
+        return torch.autograd.grad(weighted(module(x)), x, create_graph=True)[0]
+
+    if name in FIRST_ORDER:
+        with pytest.raises(F.UnsupportedError, match="second derivative"):
+            torch.autograd.grad(weighted(first(x)), x)
+        return
+    (second,) = torch.autograd.grad(weighted(first(x)), x)
+    direction = torch.randn_like(x)
+    h = 1e-5
+    change = (weighted(first(x + h * direction)) - weighted(first(x - h * direction))) / (2 * h)
+    # The eight sign steps of Lyapunov(8) solve its adjoint equation to some per cent only.
+    damped = getattr(module, "backward", None) == F.Lyapunov(8)
+    assert_close(
+        (second * direction).sum(), change.detach(), rtol=0.05 if damped else 1e-4, atol=1e-4
+    )
+
+
+@each_norm
+def test_bad_input_raises_and_leaves_the_state(name: str) -> None:
+    module = trained(name)
+    before = copy.deepcopy(module)
+    x = features()
+    for bad, error, words in (
+        (x[:, :4], F.InvalidValueError, "num_features=6"),
+        (x[0, 0, 0], F.InvalidValueError, "at least 2 dimensions"),
+        (x.long(), F.InvalidTypeError, "floating"),
+        (x.tolist(), F.InvalidTypeError, "torch.Tensor"),
+    ):
+        with pytest.raises(error, match=words):
+            module(bad)
+        assert_same_state(module, before)
+
+
+@each_batch_norm
+def test_one_position_raises_and_leaves_the_state(name: str) -> None:
+    module = trained(name)
+    before = copy.deepcopy(module)
+    with pytest.raises(F.InvalidValueError, match="position"):
+        module(features(1)[..., :1, :1])
+    assert_same_state(module, before)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@each_batch_norm
+def test_a_non_finite_sample_leaves_the_state(name: str, value: float) -> None:
+    module = trained(name)
+    before = copy.deepcopy(module)
+    x = features()
+    x[3, 2, 1, 0] = value
+    assert not torch.isfinite(module(x)).all()
+    assert_same_state(module, before)
+    module(features())
+    assert all(torch.isfinite(buffer).all() for buffer in module.state_dict().values())
+
+
+@each_batch_norm
+def test_an_empty_batch_leaves_the_state(name: str) -> None:
+    module = trained(name)
+    before = copy.deepcopy(module)
+    x = features(0).requires_grad_()
+    module(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert_same_state(module, before)
+
+
+@each_norm
+def test_an_operation_in_place_may_follow(name: str) -> None:
+    module = trained(name)
+    x = features()
+    for mode in (True, False):
+        module.train(mode)
+        expected = gradients(nn.Sequential(copy.deepcopy(module), nn.ReLU()), x)
+        actual = gradients(nn.Sequential(copy.deepcopy(module), nn.ReLU(inplace=True)), x)
+        for a, b in zip(actual, expected, strict=True):
+            assert_close(a, b)

@@ -1,0 +1,179 @@
+"""Batch normalisation replaced by whitening: what is kept, what is picked, what is refused."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from covlayers.functional import InvalidTypeError, InvalidValueError
+from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.pca_norm import PCANorm
+from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.surgery import convert_batchnorm, convert_sync
+
+
+def network() -> nn.Sequential:
+    block = nn.Sequential(nn.Conv2d(8, 12, 3), nn.BatchNorm2d(12), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), block)
+
+
+def trained(model: nn.Module, *shape: int) -> nn.Module:
+    for _ in range(3):
+        model(torch.randn(shape) * 2 + 1)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("bn", "shape"),
+    [
+        (nn.BatchNorm1d(8), (16, 8)),
+        (nn.BatchNorm1d(8), (16, 8, 5)),
+        (nn.BatchNorm2d(8), (16, 8, 3, 5)),
+        (nn.BatchNorm3d(8), (16, 8, 2, 3, 2)),
+        (nn.BatchNorm2d(8, momentum=None, dtype=torch.float64), (16, 8, 3, 5)),
+        (nn.BatchNorm2d(8, affine=False), (16, 8, 3, 5)),
+        (nn.BatchNorm2d(8, track_running_stats=False), (16, 8, 3, 5)),
+    ],
+)
+def test_groups_of_one_channel_are_the_batchnorm_itself(bn: nn.Module, shape: tuple) -> None:
+    dtype = torch.float64 if bn.momentum is None else torch.float32
+    bn.to(dtype)
+    for p in bn.parameters():
+        nn.init.normal_(p)
+    for _ in range(2):
+        bn(torch.randn(shape, dtype=dtype) + 1)
+    norm = convert_batchnorm(copy.deepcopy(bn), group_size=1, eps=bn.eps)
+    assert isinstance(norm, DecorrelatedBatchNorm)
+    assert norm.num_groups == 8
+    for mode in (True, False):
+        x = torch.randn(shape, dtype=dtype)
+        assert_close(norm.train(mode)(x), bn.train(mode)(x))
+
+
+def test_keeps_what_the_batchnorm_has() -> None:
+    model = trained(network(), 4, 3, 12, 12).double()
+    model[3].eval()
+    model[1].weight.requires_grad_(False)
+    old = copy.deepcopy(model)
+    weight = model[1].weight
+    assert convert_batchnorm(model, group_size=4, momentum=0.3) is model
+    for norm, bn, training in ((model[1], old[1], True), (model[3][1], old[3][1], False)):
+        assert norm.eps == 1e-3
+        assert norm.momentum == 0.3
+        assert norm.training is training
+        assert norm.running_cov.dtype == torch.float64
+        assert_close(norm.running_mean, bn.running_mean)
+        assert_close(norm.running_cov.diagonal(dim1=-2, dim2=-1).flatten(), bn.running_var)
+        assert norm.running_cov.count_nonzero() == bn.num_features
+        assert norm.num_batches_tracked == bn.num_batches_tracked == 3
+    assert model[1].weight is weight
+    assert not model[1].weight.requires_grad
+    x = torch.randn(2, 3, 12, 12).double()
+    assert_close(model.eval()(x), old.eval()(x), rtol=1e-2, atol=1e-2)
+
+
+def test_options_come_before_what_the_batchnorm_has() -> None:
+    norm = convert_batchnorm(nn.BatchNorm2d(6), affine=False, track_running_stats=False)
+    assert norm.weight is None
+    assert norm.running_mean is None
+    norm = convert_batchnorm(
+        nn.BatchNorm2d(6, affine=False, track_running_stats=False), affine=True
+    )
+    assert norm.weight is not None
+    meta = convert_batchnorm(nn.BatchNorm2d(6, device="meta", dtype=torch.bfloat16).eval())
+    assert meta.running_cov.is_meta
+    assert meta.running_cov.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [(IterNorm, {"group_size": 4}), (PCANorm, {"num_components": 3}), (SwitchableWhitening, {})],
+)
+def test_other_layers(layer: type, options: dict) -> None:
+    model = convert_batchnorm(trained(network(), 4, 3, 12, 12), layer=layer, **options)
+    assert type(model[1]) is type(model[3][1]) is layer
+    assert torch.isfinite(model(torch.randn(4, 3, 12, 12))).all()
+
+
+def test_one_batchnorm_in_two_places_stays_one() -> None:
+    bn = nn.BatchNorm1d(4)
+    model = nn.ModuleDict({"a": nn.Sequential(bn, nn.Linear(4, 4)), "b": bn})
+    convert_batchnorm(model, where="b")
+    assert isinstance(model["b"], DecorrelatedBatchNorm)
+    assert model["a"][0] is model["b"]
+
+
+def test_leaves_alone_a_subclass_that_does_more() -> None:
+    class WithReLU(nn.BatchNorm2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).relu()
+
+    class Renamed(nn.BatchNorm2d):
+        pass
+
+    model = convert_batchnorm(nn.Sequential(WithReLU(4), Renamed(4), nn.SyncBatchNorm(4)))
+    assert [type(m) for m in model] == [WithReLU, DecorrelatedBatchNorm, DecorrelatedBatchNorm]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, ["1", "3.1"]),
+        ("stem", ["1"]),
+        ("3.*", ["3.1"]),
+        ("*1", ["1", "3.1"]),
+        (lambda name, module: module.num_features == 12, ["3.1"]),
+    ],
+)
+def test_where(where: object, expected: list[str]) -> None:
+    model = convert_batchnorm(network(), where=where)
+    new = [n for n, m in model.named_modules() if isinstance(m, DecorrelatedBatchNorm)]
+    assert new == expected
+
+
+def test_group_size() -> None:
+    assert convert_batchnorm(nn.BatchNorm1d(8), group_size=64).num_groups == 1
+    assert convert_batchnorm(nn.BatchNorm1d(8), num_groups=2).num_groups == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"where": "layer9.*"}, InvalidValueError, r"where must .* got 'layer9.*'.*\['1', '3.1'\]"),
+        ({"where": lambda *_: False}, InvalidValueError, "where must pick"),
+        ({"where": 3}, InvalidTypeError, "where must be None, a pattern or a predicate"),
+        ({"group_size": 8}, InvalidValueError, "group_size of the layer '3.1' must divide .*=12"),
+        ({"group_size": 0}, InvalidValueError, "group_size must be at least 1"),
+        ({"group_size": 4, "num_groups": 2}, InvalidValueError, "group_size and num_groups"),
+        ({"eps": -1.0}, InvalidValueError, "eps"),
+        ({"kind": "zac"}, InvalidValueError, "kind"),
+    ],
+)
+def test_an_error_leaves_the_model_untouched(options: dict, error: type, message: str) -> None:
+    model = network()
+    before = list(model.modules())
+    with pytest.raises(error, match=message):
+        convert_batchnorm(model, **options)
+    assert list(model.modules()) == before
+
+
+def test_no_batchnorm_at_all() -> None:
+    with pytest.raises(InvalidValueError, match=r"the model has \[\]"):
+        convert_batchnorm(nn.Linear(2, 2))
+
+
+def test_convert_sync() -> None:
+    model = nn.Sequential(IterNorm(4, sync=False), SwitchableWhitening(4, sync=False))
+    assert convert_sync(model) is model
+    assert [layer.sync for layer in model] == ["auto", "auto"]
+    with pytest.raises(InvalidTypeError, match="sync must be"):
+        convert_sync(model, 3)
+
+
+def test_torch_leaves_our_layers_alone() -> None:
+    model = convert_batchnorm(network(), where="stem")
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert isinstance(converted[1], DecorrelatedBatchNorm)
+    assert isinstance(converted[3][1], nn.SyncBatchNorm)
