@@ -22,7 +22,8 @@ NAMES = {
         LyapunovSolver MatrixFunction Method NewtonSchulz Pade PadeGaps PolarExpress PowerIteration
         Rule Saved Smith SpectralMethod Taylor TaylorGaps TruncatedGaps UnsupportedError Unrolled
         color covariance cross_covariance eigh invsqrtm logm powm shrink solve_lyapunov
-        spectral_projector sqrtm sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color whitening_matrix
+        spectral_projector sqrtm sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color
+        whitening_matrix
         """,
 }
 SIGNATURES = {
@@ -77,4 +78,4 @@ def test_docstrings(obj) -> None:
         for section in ("Args:", "Shape:", "Raises:", "Example:"):
             assert section in doc, section
         for parameter in inspect.signature(obj).parameters:
-            assert re.search(rf"^\s+{parameter}: ", doc, re.MULTILINE), parameter
+            assert re.search(rf"^\s+\**{parameter}: ", doc, re.MULTILINE), parameter
