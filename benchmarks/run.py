@@ -8,22 +8,16 @@ other programs share the cores, set ``OMP_WAIT_POLICY=passive``, or threads that
 """
 
 import argparse
-import json
 import math
-import os
-import platform
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from measure import Problem, Row, measure, peers, registered_cells
-
-import covlayers
+from record import SURROUNDINGS, surroundings, write
 
 FUNCTIONS = ("sqrtm", "invsqrtm")
 BATCHES = {16: 256, 64: 64, 128: 32, 256: 8}  # comparable work
@@ -32,10 +26,7 @@ BASELINE = ("eigh", "loewner")
 CONDITION = 1e4
 SEED = 0
 SCHEMA = {
-    "metadata": """
-        date device cpu cpu_count threads omp_wait_policy torch python covlayers command dtype
-        condition_number spectrum seed min_time_s baseline
-    """,
+    "metadata": f"{SURROUNDINGS} condition_number spectrum seed min_time_s baseline",
     "rows": """
         function n batch method backward status time_ms time_iqr_ms forward_ms forward_iqr_ms
         relative value_error gradient_error saved_bytes peak_bytes
@@ -67,60 +58,15 @@ def measure_group(function: str, n: int, batch: int, device: str, min_time: floa
     return sorted(rows, key=lambda row: math.inf if row["time_ms"] is None else row["time_ms"])
 
 
-def cpu_model() -> str:
-    """The processor's name, as the system knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
 def metadata(arguments: Sequence[str], device: str, min_time: float) -> dict[str, Any]:
     """Where, when and how the figures came about."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": cpu_model() if device == "cpu" else torch.cuda.get_device_name(device),
-        "cpu": cpu_model(),
-        "cpu_count": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "covlayers": covlayers.__version__,
-        "command": shlex.join(["python", "benchmarks/run.py", *arguments]),
-        "dtype": "float32",
+    return surroundings("run.py", arguments, device) | {
         "condition_number": CONDITION,
         "spectrum": "log-spaced, largest eigenvalue 1",
         "seed": SEED,
         "min_time_s": min_time,
         "baseline": " x ".join(BASELINE),
     }
-
-
-def validate(results: dict[str, Any]) -> None:
-    """Raise ValueError unless the results have all that a reader of them relies on."""
-    if absent := SCHEMA.keys() - results.keys():
-        raise ValueError(f"the results lack {sorted(absent)}")
-    if not results["rows"]:
-        raise ValueError("the results have no rows")
-    for part, entries in (("metadata", [results["metadata"]]), ("rows", results["rows"])):
-        for index, entry in enumerate(entries):
-            if absent := set(SCHEMA[part].split()) - entry.keys():
-                raise ValueError(f"{part}, entry {index}, lacks {sorted(absent)}")
-
-
-def write(results: dict[str, Any], path: Path) -> None:
-    """Validate, then put the file in place in one move: it is never half written."""
-    validate(results)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -190,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         group = measure_group(function, n, batch, chosen.device, chosen.min_time)
         print(f"\n{table(group)}", flush=True)
         rows += group
-    write({"metadata": about, "rows": rows}, chosen.output)
+    write({"metadata": about, "rows": rows}, SCHEMA, chosen.output)
     print(f"\nwritten to {chosen.output}")
 
 

@@ -27,6 +27,11 @@ def run() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
+def record(run: ModuleType) -> ModuleType:
+    return importlib.import_module("record")
+
+
+@pytest.fixture(scope="module")
 def measure(run: ModuleType) -> ModuleType:
     return importlib.import_module("measure")
 
@@ -43,8 +48,10 @@ def rows_by_cell(results: dict[str, Any]) -> dict[tuple[str, str, str], dict[str
     return {(r["function"], r["method"], r["backward"]): r for r in results["rows"]}
 
 
-def test_every_registered_cell_has_a_row(run: ModuleType, results: dict[str, Any]) -> None:
-    run.validate(results)
+def test_every_registered_cell_has_a_row(
+    run: ModuleType, record: ModuleType, results: dict[str, Any]
+) -> None:
+    record.validate(results, run.SCHEMA)
     cells = rows_by_cell(results)
     assert len(cells) == len(results["rows"])
     named = set(product(("sqrtm", "invsqrtm"), METHODS.keys() - {"auto"}, BACKWARDS))
@@ -98,11 +105,11 @@ def test_failures_are_shown(run: ModuleType, measure: ModuleType) -> None:
 
 
 def test_incomplete_results_are_refused(
-    run: ModuleType, results: dict[str, Any], tmp_path: Path
+    run: ModuleType, record: ModuleType, results: dict[str, Any], tmp_path: Path
 ) -> None:
     for part in ("metadata", "rows"):
         with pytest.raises(ValueError, match=part):
-            run.validate({key: value for key, value in results.items() if key != part})
+            record.validate({k: v for k, v in results.items() if k != part}, run.SCHEMA)
     without_rows = results | {"rows": []}
     nameless = copy.deepcopy(results)
     del nameless["rows"][3]["method"]
@@ -110,7 +117,7 @@ def test_incomplete_results_are_refused(
     del dateless["metadata"]["date"]
     for wrong, what in ((without_rows, "no rows"), (nameless, "method"), (dateless, "date")):
         with pytest.raises(ValueError, match=what):
-            run.write(wrong, tmp_path / "wrong.json")
+            record.write(wrong, run.SCHEMA, tmp_path / "wrong.json")
     assert not list(tmp_path.iterdir())
 
 
