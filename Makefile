@@ -14,7 +14,7 @@ EXTRAS := examples test docs dev
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.extra-examples ## compare average and covariance pooling on real images
+demo: $(VENV)/.extra-examples ## compare pooling heads and normalisations on real images
 	$(BIN)/python examples/image_classification/compare.py
 
 test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the doctests

@@ -48,7 +48,20 @@ autosummary_context = {
         *("Method", "DirectMethod", "SpectralMethod", "Backward", "Rule", "GapRule"),
         *("MatrixFunction", "Saved", "LyapunovSolver"),
     ],
-    "roots": ["Method", "Backward", "MatrixFunction", "Saved", "LyapunovSolver"],
+    # What a layer offers beside the call, its own or inherited.
+    "offered": {
+        **dict.fromkeys(
+            ("ZCAWhitening", "PCAWhitening", "CholeskyWhitening"), "fit, partial_fit, inverse"
+        ),
+        **dict.fromkeys(("DecorrelatedBatchNorm", "PCANorm"), "evaluation_matrix"),
+        "ConditioningMonitor": "metrics, remove",
+    },
+    # Whose bases have no page.
+    "roots": [
+        *("Method", "Backward", "MatrixFunction", "Saved", "LyapunovSolver"),
+        *("ZCAWhitening", "PCAWhitening", "CholeskyWhitening", "ConditioningMonitor"),
+        *("DecorrelatedBatchNorm", "PCANorm", "SwitchableWhitening"),
+    ],
 }
 
 # Formulas and references

@@ -118,12 +118,13 @@ def test_any_spatial_shape(name: str) -> None:
     assert module(x[:0]).shape == x[:0].shape
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
 @each_module
-def test_compiles_without_a_graph_break(name: str) -> None:
+def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
     torch._dynamo.reset()
     module = trained(name)
     twin = copy.deepcopy(module)
-    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(twin, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     x = features()
     for mode in (True, False):
         compiled.train(mode)
