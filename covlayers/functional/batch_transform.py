@@ -76,9 +76,9 @@ def affine_transform(
     with no_autocast(x):
         z = layout.split(_full(x))
         V = _scaled(W.to(z.dtype), weight)
-        shift = _column(bias, V) - V @ _column(mean, V)
-        product = layout.product(V, z).add_(layout.like_product(shift))
-        return layout.merge(product).to(x.dtype)
+        # Centred first: in V x - V mean a large mean would cancel.
+        product = layout.product(V, z - _column(mean, V))
+        return layout.merge(product.add_(layout.like_product(_column(bias, V)))).to(x.dtype)
 
 
 def _full(x: Tensor) -> Tensor:

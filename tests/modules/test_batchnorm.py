@@ -362,3 +362,15 @@ def test_sync_needs_a_process_group() -> None:
         norm(features())
     with pytest.raises(F.InvalidTypeError, match="sync must be"):
         DecorrelatedBatchNorm(6, sync=3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@each_batch_norm
+def test_a_large_mean_costs_no_more_than_its_rounding(name: str, training: bool) -> None:
+    norm = BATCH_NORMS[name](momentum=1.0)
+    x = (features(64) + 1e3).round(decimals=2)
+    norm(x)
+    exact = copy.deepcopy(norm).double().train(training)
+    y = norm.train(training)(x)
+    # A unit in the last place of 1e3 is 6e-5, and the features deviate from the mean by about 1.
+    assert_close(y.double(), exact(x.double()), rtol=0, atol=2e-4)
