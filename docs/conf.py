@@ -39,6 +39,7 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # as for the arguments
 napoleon_custom_sections = ["Shape", "Reference"]
 python_use_unqualified_type_names = True
 add_module_names = False
@@ -53,7 +54,7 @@ autosummary_context = {
         **dict.fromkeys(
             ("ZCAWhitening", "PCAWhitening", "CholeskyWhitening"), "fit, partial_fit, inverse"
         ),
-        **dict.fromkeys(("DecorrelatedBatchNorm", "PCANorm"), "evaluation_matrix"),
+        "DecorrelatedBatchNorm": "evaluation_matrix",
         "ConditioningMonitor": "metrics, remove",
     },
     # Whose bases have no page.

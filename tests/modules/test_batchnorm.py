@@ -372,5 +372,5 @@ def test_a_large_mean_costs_no_more_than_its_rounding(name: str, training: bool)
     norm(x)
     exact = copy.deepcopy(norm).double().train(training)
     y = norm.train(training)(x)
-    # A unit in the last place of 1e3 is 6e-5, and the features deviate from the mean by about 1.
-    assert_close(y.double(), exact(x.double()), rtol=0, atol=2e-4)
+    # A unit in the last place of 1e3 is 6e-5 of a deviation, and Padé multiplies it by four.
+    assert_close(y.double(), exact(x.double()), rtol=0, atol=5e-4)
