@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib
@@ -73,15 +73,21 @@ def draw(results: dict[str, list[Trial]], output: Path) -> None:
         save(matrices, output / "confusion.png")
 
 
+Known = list[tuple[Options, Trial]]
+"""Trainings so far, as a variant may be in several comparisons."""
+
+
 def compare_variants(
-    variants: dict[str, Options], seeds: tuple[int, ...], epochs: int, output: Path
+    variants: dict[str, Options], seeds: tuple[int, ...], epochs: int, output: Path, known: Known
 ) -> None:
     """One comparison, in a folder of its own."""
     results: dict[str, list[Trial]] = {variant: [] for variant in variants}
     for seed in seeds:
         for variant, options in variants.items():
-            trial = train(variant, options, seed, epochs, output)
-            results[variant].append(trial)
+            same = (trial for done, trial in known if done == options and trial.seed == seed)
+            trial = next(same, None) or train(variant, options, seed, epochs, output)
+            known.append((options, trial))
+            results[variant].append(replace(trial, variant=variant))
             print(
                 f"{variant:12} seed {seed}: test accuracy {trial.test_accuracy:.2%}, "
                 f"{trial.seconds:.1f} s",
@@ -117,8 +123,9 @@ def compare(
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     chosen = {name: choose("comparisons", COMPARISONS, name) for name in comparisons}
     start = time.perf_counter()
+    known: Known = []
     for name, variants in chosen.items():
-        compare_variants(variants, seeds, epochs, output / name)
+        compare_variants(variants, seeds, epochs, output / name, known)
     print(f"{time.perf_counter() - start:.0f} s in all")
 
 
