@@ -51,11 +51,12 @@ class Layout(NamedTuple):
 
     def merge(self, product: Tensor) -> Tensor:
         """A product as ``(N, C, *)``, contiguous or channels last as the tensor was."""
-        N, _, *spatial = self.shape
+        N, C, *spatial = self.shape
+        sizes = {"n": N, "m": math.prod(spatial)}
         if self.channels_last:
-            rows = rearrange(product, f"{self.order} -> n m (g c)", n=N)
-            return rows.unflatten(1, spatial).movedim(-1, 1)
-        channels = rearrange(product, f"{self.order} -> n (g c) m", n=N)
+            rows = rearrange(product, f"{self.order} -> n m (g c)", **sizes)
+            return rows.reshape(N, *spatial, C).movedim(-1, 1)
+        channels = rearrange(product, f"{self.order} -> n (g c) m", **sizes)
         return channels.reshape(self.shape).contiguous()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 
 import pytest
@@ -264,13 +265,21 @@ def test_a_non_finite_sample_leaves_the_state(name: str, value: float) -> None:
     assert all(torch.isfinite(buffer).all() for buffer in module.state_dict().values())
 
 
+@pytest.mark.parametrize("shape", [(0, 6, 5, 4), (0, 6, 2, 1), (0, 6, 3), (0, 6), (2, 6, 0, 3)])
 @each_batch_norm
-def test_an_empty_batch_leaves_the_state(name: str) -> None:
+def test_an_empty_batch_leaves_the_state(name: str, shape: tuple[int, ...]) -> None:
     module = trained(name)
     before = copy.deepcopy(module)
-    x = features(0).requires_grad_()
-    module(x).sum().backward()
-    assert x.grad.shape == x.shape
+    formats = [torch.contiguous_format, torch.channels_last][: len(shape) - 2]
+    if name == "SwitchableWhitening" and math.prod(shape[2:]) < 2:
+        pytest.skip("needs two positions a sample")
+    for memory_format in formats or [torch.contiguous_format]:
+        x = torch.empty(shape).contiguous(memory_format=memory_format).requires_grad_()
+        for mode in (True, False):
+            y = module.train(mode)(x)
+            assert y.shape == x.shape
+            y.sum().backward()
+        assert x.grad.shape == x.shape
     assert_same_state(module, before)
 
 
