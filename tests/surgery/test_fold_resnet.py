@@ -16,17 +16,21 @@ models = pytest.importorskip("torchvision.models")
 Folded = tuple[nn.Module, nn.Module, torch.Tensor, torch.Tensor]
 
 
-@pytest.fixture(scope="module")
-def folded() -> Folded:
-    """A model that has seen images, its folded copy, images and their logits."""
+@pytest.fixture(scope="module", params=[16, None], ids=["groups of 16", "one group"])
+def folded(request: pytest.FixtureRequest) -> Folded:
+    """A model that has been trained a little, its folded copy, images and their logits."""
     torch.manual_seed(0)
-    model = convert_batchnorm(models.resnet18(num_classes=10), group_size=16)
+    model = convert_batchnorm(models.resnet18(num_classes=10), group_size=request.param)
     for norm in filter(lambda m: isinstance(m, CovarianceNorm), model.modules()):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.normal_(norm.bias, 0, 0.2)
-    with torch.no_grad():
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one group has more channels than positions
         for _ in range(4):
-            model(torch.randn(16, 3, 64, 64))
+            optimizer.zero_grad()
+            model(torch.randn(16, 3, 64, 64)).square().mean().backward()
+            optimizer.step()
     x = torch.randn(4, 3, 64, 64)
     with torch.no_grad():
         return model, fold(model), x, model.eval()(x)
