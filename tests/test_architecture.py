@@ -26,7 +26,7 @@ FLOORS = [
     ["functional.matrix_functions", "functional.eigh"],
     ["functional.whitening", "functional.whitening_matrix", "functional.projector"],
     ["functional"],
-    ["modules.sync", "modules.derived_buffers", "modules.observations"],
+    ["modules.sync", "modules.derived_buffers", "modules.observations", "modules.channel_affine"],
     ["modules.running_moments", "modules.data_statistics"],
     ["modules.covariance_norm", "modules.group_whitening", "modules.switchable_whitening"],
     ["modules.batchnorm", "modules.pca_norm", "modules.whitening", "modules.pooling"],

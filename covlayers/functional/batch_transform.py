@@ -26,7 +26,7 @@ from covlayers.functional.batch_moments import moments, products
 from covlayers.functional.collective import all_sum
 from covlayers.functional.layout import Layout
 from covlayers.functional.linalg import symmetric
-from covlayers.functional.precision import HALVES, no_autocast
+from covlayers.functional.precision import full, no_autocast
 
 MatrixOf = Callable[[Tensor], Tensor]
 """A function from covariances ``(G, c, c)`` to matrices ``(G, c, c)``."""
@@ -74,24 +74,21 @@ def affine_transform(
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
     layout = Layout.of(x, W.shape[0])
     with no_autocast(x):
-        z = layout.split(_full(x))
-        V = _scaled(W.to(z.dtype), weight)
+        z = layout.split(full(x))
+        V = scaled(W.to(z.dtype), weight)
         # Centred first: in V x - V mean a large mean would cancel.
-        product = layout.product(V, z - _column(mean, V))
-        return layout.merge(product.add_(layout.like_product(_column(bias, V)))).to(x.dtype)
+        product = layout.product(V, z - column(mean, V))
+        return layout.merge(product.add_(layout.like_product(column(bias, V)))).to(x.dtype)
 
 
-def _full(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in HALVES else x
+def scaled(W: Tensor, weight: Tensor | None) -> Tensor:
+    """``diag(weight) W``, ``W`` itself for None: ``(*, G, c, c)``."""
+    return W if weight is None else column(weight, W) * W
 
 
-def _scaled(W: Tensor, weight: Tensor | None) -> Tensor:
-    return W if weight is None else _column(weight, W) * W
-
-
-def _column(vector: Tensor | None, W: Tensor) -> Tensor:
+def column(vector: Tensor | None, W: Tensor) -> Tensor:
     """A vector ``(C,)``, zero for None, to be added to ``W z``: ``(G, c, 1)``."""
-    return W.new_zeros(1, 1) if vector is None else vector.to(W.dtype).view(*W.shape[:-1], 1)
+    return W.new_zeros(1, 1) if vector is None else vector.to(W.dtype).view(*W.shape[-3:-1], 1)
 
 
 def _steps(
@@ -102,9 +99,9 @@ def _steps(
     layout: Layout,
     group: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    m = moments(layout.split(_full(x)), group)
-    V = _scaled(matrix(m.cov), weight)
-    product = layout.product(V, m.centered).add_(layout.like_product(_column(bias, V)))
+    m = moments(layout.split(full(x)), group)
+    V = scaled(matrix(m.cov), weight)
+    product = layout.product(V, m.centered).add_(layout.like_product(column(bias, V)))
     return product, m.mean, m.cov, m.positions
 
 
@@ -158,17 +155,17 @@ class _BatchTransform(torch.autograd.Function):
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None, None, None
             W = ctx.matrix.W.detach()
             g = layout.like_product(grad)
-            centered = layout.split(_full(x)) - mean[..., None]
+            centered = layout.split(full(x)) - mean[..., None]
             gsum, gV = g.sum((0, -1)), products(g, centered)
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
-            total = all_sum(torch.cat([gsum.flatten(), _scaled(gV, weight).flatten()]), ctx.group)
+            total = all_sum(torch.cat([gsum.flatten(), scaled(gV, weight).flatten()]), ctx.group)
             gx = None
             if ctx.needs_input_grad[0]:
                 gsum, gW = total.split([gsum.numel(), gV.numel()])
                 gcov = symmetric(ctx.matrix.vjp(gW.view_as(gV))) * (2 / positions)
-                Vt = _scaled(W, weight).mT
-                gmean = Vt @ _column(gsum, Vt) / positions
+                Vt = scaled(W, weight).mT
+                gmean = Vt @ column(gsum, Vt) / positions
                 gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
                 gx = layout.merge(gz.add_(layout.product(gcov, centered))).to(x.dtype)
         return gx, gweight, gbias, None, None, None

@@ -52,10 +52,7 @@ def covariance(
     check_tensor("x", x, 2)
     check_positions("x", x, 2 if center else 1)
     check_number("eps", eps, 0)
-    A = _product(x, None, center)
-    if shrinkage is not None:
-        A = shrink(A, shrinkage)
-    return A + eps * identity_like(A) if eps else A
+    return regularized(_product(x, None, center), eps, shrinkage)
 
 
 @full_precision
@@ -118,6 +115,13 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
     check_number("shrinkage", shrinkage, 0, 1)
     mean = trace(cov) / max(cov.shape[-1], 1)
     return (1 - shrinkage) * cov + shrinkage * mean * identity_like(cov)
+
+
+def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:
+    """Covariances shrunk, if told to, and with ``eps`` on their diagonal."""
+    if shrinkage is not None:
+        cov = shrink(cov, shrinkage)
+    return cov + eps * identity_like(cov) if eps else cov
 
 
 def _product(x: Tensor, y: Tensor | None, center: bool) -> Tensor:

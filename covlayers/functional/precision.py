@@ -12,6 +12,11 @@ R = TypeVar("R")
 HALVES = (torch.float16, torch.bfloat16)
 
 
+def full(x: Tensor) -> Tensor:
+    """A half tensor in float32, any other as it is."""
+    return x.float() if x.dtype in HALVES else x
+
+
 def no_autocast(x: Tensor) -> torch.autocast:
     """A context in which nothing on the device of ``x`` is autocast."""
     return torch.autocast(x.device.type, enabled=False)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from covlayers.functional.batch_transform import affine_transform, batch_transform
 from covlayers.functional.checks import InvalidValueError, check_channels
+from covlayers.functional.covariance import regularized
 from covlayers.functional.precision import full_precision
 from covlayers.modules.derived_buffers import DerivedBuffers
 from covlayers.modules.running_moments import RunningMoments
@@ -52,7 +53,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
 
     @full_precision
     def _matrix(self, cov: Tensor) -> Tensor:
-        return self.matrix_function(self.regularized(cov))
+        return self.matrix_function(regularized(cov, self.eps, self.shrinkage))
 
     def evaluation_matrix(self) -> Tensor:
         """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
@@ -80,6 +81,5 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
     def train(self, mode: bool = True) -> Self:
         """Choose between batch statistics (True) and running ones (False)."""
         super().train(mode)
-        if self.derivable() and not self.running_cov.is_meta:
-            self.refresh()  # for graphs that are compiled or exported from here on
+        self.prepare()
         return self

@@ -56,7 +56,6 @@ class DerivedBuffers(nn.Module):
 
     def prepare(self) -> None:
         """Have the buffers ready for graphs that are compiled or exported from here on."""
-        self.outdate()
         if not any(source.is_meta for source in self.sources()) and self.derivable():
             self.refresh()
 
@@ -64,11 +63,13 @@ class DerivedBuffers(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # What was not derived before may be memory that nothing has been written to.
         if self.derived:
+            self.outdate()
             self.prepare()
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
+        self.outdate()
         self.prepare()
 
 

@@ -3,25 +3,20 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from covlayers import functional as F
 from covlayers.functional.batch_transform import batch_transform
-from covlayers.functional.checks import (
-    InvalidValueError,
-    check_channels,
-    check_count,
-    check_divides,
-    check_number,
-)
+from covlayers.functional.checks import InvalidValueError, check_channels
 from covlayers.functional.core import Method
+from covlayers.functional.covariance import regularized
 from covlayers.functional.layout import like_format
-from covlayers.functional.linalg import identity_like
 from covlayers.functional.matrix_functions import choose_backward, choose_method
 from covlayers.functional.rule import Backward
+from covlayers.modules.channel_affine import ChannelAffine
 
 
-class GroupWhitening(nn.Module):
+class GroupWhitening(ChannelAffine):
     r"""Group normalisation that whitens: the groups of a sample's channels, against each other.
 
     The :math:`C` channels of one sample at :math:`M` positions are read as :math:`G` variables of
@@ -63,9 +58,6 @@ class GroupWhitening(nn.Module):
         :cite:t:`huang2021group`.
     """
 
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
-
     def __init__(
         self,
         num_features: int,
@@ -78,24 +70,10 @@ class GroupWhitening(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_count("num_features", num_features)
-        check_divides("num_groups", num_groups, "num_features", num_features)
-        check_number("eps", eps, 0)
-        self.num_features, self.num_groups = num_features, num_groups
-        self.eps, self.affine = eps, affine
+        super().__init__(num_features, num_groups, eps, affine, device, dtype)
         self.method = choose_method(method)
         self.backward = choose_backward(backward)
-        for name in ("weight", "bias"):
-            empty = torch.empty(num_features, device=device, dtype=dtype)
-            self.register_parameter(name, nn.Parameter(empty) if affine else None)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale by one, without a shift."""
-        if self.weight is not None and self.bias is not None:
-            nn.init.ones_(self.weight)
-            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whiten each sample of ``(N, C, *)``."""
@@ -119,8 +97,8 @@ class GroupWhitening(nn.Module):
         return batch_transform(samples, None, None, self._matrix, N, None)[0].view(x.shape)
 
     def _matrix(self, cov: Tensor) -> Tensor:
-        regularized = cov + self.eps * identity_like(cov)
-        return F.invsqrtm(regularized, method=self.method, backward=self.backward)
+        cov = regularized(cov, self.eps)
+        return F.invsqrtm(cov, method=self.method, backward=self.backward)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

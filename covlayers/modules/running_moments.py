@@ -4,24 +4,17 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from covlayers.functional.checks import (
-    InvalidValueError,
-    check_count,
-    check_divides,
-    check_number,
-)
-from covlayers.functional.covariance import shrink
+from covlayers.functional.checks import InvalidValueError, check_number
 from covlayers.functional.linalg import identity_like
+from covlayers.modules.channel_affine import ChannelAffine
 from covlayers.modules.sync import Sync, check_sync, process_group
 
 
-class RunningMoments(nn.Module):
+class RunningMoments(ChannelAffine):
     """Scale, shift and running averages of mean and covariance, for groups of channels."""
 
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
     running_mean: Tensor  # these three are None without track_running_stats
     running_cov: Tensor
     num_batches_tracked: Tensor
@@ -39,25 +32,17 @@ class RunningMoments(nn.Module):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
-        super().__init__()
-        check_count("num_features", num_features)
-        check_divides("num_groups", num_groups, "num_features", num_features)
-        check_number("eps", eps, 0)
+        super().__init__(num_features, num_groups, eps, affine, device, dtype)
         if momentum is not None:
             check_number("momentum", momentum, 0, 1)
         if shrinkage is not None:
             check_number("shrinkage", shrinkage, 0, 1)
         check_sync(sync)
-        self.num_features, self.num_groups = num_features, num_groups
-        self.eps, self.momentum, self.shrinkage = eps, momentum, shrinkage
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self.sync = sync
+        self.momentum, self.shrinkage = momentum, shrinkage
+        self.track_running_stats, self.sync = track_running_stats, sync
         self.frozen = False
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         channels = num_features // num_groups
-        for name in ("weight", "bias"):
-            parameter = nn.Parameter(torch.empty(num_features, **factory)) if affine else None
-            self.register_parameter(name, parameter)
         for name, buffer in {
             "running_mean": torch.empty(num_features, **factory),
             "running_cov": torch.empty(num_groups, channels, channels, **factory),
@@ -76,9 +61,7 @@ class RunningMoments(nn.Module):
     def reset_parameters(self) -> None:
         """Forget the running averages, and scale by one without a shift."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
-            nn.init.ones_(self.weight)
-            nn.init.zeros_(self.bias)
+        super().reset_parameters()
 
     @property
     def uses_batch(self) -> bool:
@@ -109,12 +92,6 @@ class RunningMoments(nn.Module):
                 stacklevel=2,
             )
         return None if group is None else group.group_name
-
-    def regularized(self, cov: Tensor) -> Tensor:
-        """The covariance with shrinkage and ``eps``."""
-        if self.shrinkage is not None:
-            cov = shrink(cov, self.shrinkage)
-        return cov + self.eps * identity_like(cov)
 
     @torch.no_grad()
     def update(self, mean: Tensor, cov: Tensor, count: Tensor) -> None:

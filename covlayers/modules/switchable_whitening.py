@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from covlayers import functional as F
 from covlayers.functional.batch_moments import joint_moments, outer
+from covlayers.functional.batch_transform import column, scaled
 from covlayers.functional.checks import (
     InvalidValueError,
     check_channels,
@@ -16,9 +17,10 @@ from covlayers.functional.checks import (
     check_positions,
 )
 from covlayers.functional.core import Method
+from covlayers.functional.covariance import regularized
 from covlayers.functional.layout import like_format
 from covlayers.functional.matrix_functions import choose_backward, choose_method
-from covlayers.functional.precision import HALVES, no_autocast
+from covlayers.functional.precision import full, no_autocast
 from covlayers.functional.rule import Backward
 from covlayers.modules.running_moments import RunningMoments
 from covlayers.modules.sync import Sync
@@ -148,8 +150,7 @@ class SwitchableWhitening(RunningMoments):
         positions = x.unsqueeze(-1).flatten(2)
         check_positions("x", positions, 2)
         with no_autocast(x):
-            z = positions.float() if x.dtype in HALVES else positions
-            z = rearrange(z, "n (g c) m -> n g c m", g=self.num_groups)
+            z = rearrange(full(positions), "n (g c) m -> n g c m", g=self.num_groups)
             own = Moments(z.mean(-1), F.covariance(z))
             batch, count = self._batch(x, z, own)
             y = self._whiten(z, *self._mixture(own, batch)).reshape(x.shape)
@@ -188,13 +189,9 @@ class SwitchableWhitening(RunningMoments):
         return Moments(*mixed)
 
     def _whiten(self, z: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
-        W = F.invsqrtm(self.regularized(cov), method=self.method, backward=self.backward)
-        shift = z.new_zeros(1)
-        if self.weight is not None and self.bias is not None:
-            per_row = (*W.shape[-3:-1], 1)
-            W = self.weight.to(z.dtype).view(per_row) * W
-            shift = self.bias.to(z.dtype).view(per_row)
-        return W @ (z - mean[..., None]) + shift
+        cov = regularized(cov, self.eps)
+        W = F.invsqrtm(cov, method=self.method, backward=self.backward)
+        return scaled(W, self.weight) @ (z - mean[..., None]) + column(self.bias, W)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional.checks import InvalidValueError, check_count, check_number
 from covlayers.functional.core import Method
+from covlayers.functional.covariance import regularized
 from covlayers.functional.layout import like_format
-from covlayers.functional.linalg import identity_like
 from covlayers.functional.matrix_functions import choose_method
 from covlayers.functional.precision import full_precision
 from covlayers.modules.data_statistics import DataStatistics
@@ -166,9 +166,7 @@ class DataWhitening(DataStatistics):
 
     @full_precision
     def _matrices(self, cov: Tensor) -> tuple[Tensor, Tensor]:
-        if self.shrinkage is not None:
-            cov = F.shrink(cov, self.shrinkage)
-        cov = cov + self.eps * identity_like(cov)
+        cov = regularized(cov, self.eps, self.shrinkage)
         W = F.whitening_matrix(cov, kind=self.kind, method=self.method)[: self.n_components]
         return W, cov @ W.mT
 
