@@ -61,7 +61,7 @@ autosummary_context = {
     "roots": [
         *("Method", "Backward", "MatrixFunction", "Saved", "LyapunovSolver"),
         *("ZCAWhitening", "PCAWhitening", "CholeskyWhitening", "ConditioningMonitor"),
-        *("DecorrelatedBatchNorm", "PCANorm", "SwitchableWhitening"),
+        *("DecorrelatedBatchNorm", "GroupWhitening", "PCANorm", "SwitchableWhitening"),
     ],
 }
 
