@@ -27,6 +27,7 @@ FLOORS = [
     ["functional.whitening", "functional.whitening_matrix", "functional.projector"],
     ["functional"],
     ["modules.sync", "modules.derived_buffers", "modules.observations", "modules.channel_affine"],
+    ["modules.reduction"],
     ["modules.running_moments", "modules.data_statistics"],
     ["modules.covariance_norm", "modules.group_whitening", "modules.switchable_whitening"],
     ["modules.batchnorm", "modules.pca_norm", "modules.whitening", "modules.pooling"],

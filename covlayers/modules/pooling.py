@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers import functional as F
@@ -20,6 +19,7 @@ from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import choose_backward, choose_method
 from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
+from covlayers.modules.reduction import Reduction
 
 VECTORIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "triu": F.triu_vector,
@@ -45,7 +45,7 @@ class CovPool(nn.Module):
     Args:
         in_channels: channels :math:`C` of the input; None takes any, and then ``out_features`` is
             unknown.
-        reduced_channels: channels after the reduction; None for no reduction.
+        reduced_channels: channels after the reduction, at most ``in_channels``; None for none.
         vectorize: ``"triu"``, the upper triangle row by row; ``"isometric"``, the same with
             off-diagonal entries times :math:`\sqrt 2`, which keeps the Frobenius norm; ``"full"``,
             all :math:`C^2` entries.
@@ -92,13 +92,11 @@ class CovPool(nn.Module):
         super().__init__()
         if in_channels is not None:
             check_count("in_channels", in_channels)
-        if reduced_channels is not None:
-            check_count("reduced_channels", reduced_channels)
-            if in_channels is None:
-                raise InvalidValueError(
-                    "in_channels must be given with reduced_channels, got None; "
-                    "it is the number of channels that come in."
-                )
+        if reduced_channels is not None and in_channels is None:
+            raise InvalidValueError(
+                "in_channels must be given with reduced_channels, got None; "
+                "it is the number of channels that come in."
+            )
         check_choice("vectorize", vectorize, tuple(VECTORIZATIONS))
         check_number("eps", eps, 0)
         if shrinkage is not None:
@@ -110,14 +108,9 @@ class CovPool(nn.Module):
         self.shrinkage = shrinkage
         self.method = choose_method(method)
         self.backward = choose_backward(backward)
-        self.reduction: nn.Module = nn.Identity()
+        self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
-            conv = nn.Conv2d(
-                in_channels, reduced_channels, 1, bias=False, device=device, dtype=dtype
-            )
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            norm = nn.BatchNorm2d(reduced_channels, device=device, dtype=dtype)
-            self.reduction = nn.Sequential(conv, norm, nn.ReLU(inplace=True))
+            self.reduction = Reduction(in_channels, reduced_channels, device=device, dtype=dtype)
 
     @property
     def out_features(self) -> int:
@@ -140,9 +133,7 @@ class CovPool(nn.Module):
         if self.in_channels is not None:
             check_channels("x", x, "in_channels", self.in_channels)
         check_positions("x", x.flatten(2), 2)
-        rows = x.unsqueeze(-1) if x.dim() == 3 else x
-        grid = rearrange(rows, "n c h ... -> n c h (...)")  # any spatial shape as two dimensions
-        return self._pool(rearrange(self.reduction(grid), "n c h w -> n c (h w)"))
+        return self._pool(self.reduction(x))
 
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
