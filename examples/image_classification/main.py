@@ -7,83 +7,22 @@ Without arguments it trains on the digits of scikit-learn, as configs/digits.yam
     python main.py test --ckpt_path logs/digits/version_0/checkpoints/best.ckpt
 """
 
-import csv
 import sys
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
+sys.path.append(str(Path(__file__).parents[1]))  # for what the examples have in common
 
-import data  # noqa: F401 (its classes are the values of --data)
-from images import Images
+import common.image_data  # noqa: F401 (its classes are the values of --data)
+from common.cli import Cli
+from common.images import Images
 from module import ImageClassifier
-from report import report
-from reproducible import EpochSeed
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
-BEST = {"filename": "best", "monitor": "val_accuracy", "mode": "max"}
-LAST = {"filename": "last"}
-AT_EPOCH_END = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-
-
-class Cli(LightningCLI):
-    """Lightning's command line, with a report after ``fit`` and a file of predictions."""
-
-    def before_fit(self) -> None:
-        if find_spec("tensorboard") and not self.trainer.fast_dev_run:
-            tensorboard = TensorBoardLogger(self.trainer.log_dir, name="", version="")
-            self.trainer.loggers = [*self.trainer.loggers, tensorboard]
-
-    def after_fit(self) -> None:
-        if self.trainer.fast_dev_run:
-            return
-        best = self.trainer.checkpoint_callback.best_model_path
-        self.trainer.test(self.model, self.datamodule, ckpt_path=best)
-        run = Path(self.trainer.log_dir)  # a broadcast, so every process asks
-        if self.trainer.is_global_zero:
-            matrix = self.model.confusion.compute().cpu().numpy()
-            report(run / "metrics.csv", matrix, self.datamodule.class_names, run / "report.png")
-            print(f"Checkpoints, metrics and report.png are in {run}")
-
-    def predict(self, **options: Any) -> None:
-        """Write the class and the probability of every test image to ``predictions.csv``."""
-        batches = self.trainer.predict(**options)
-        path = Path(self.trainer.log_dir) / "predictions.csv"
-        with path.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["class", "probability"])
-            for batch in batches:
-                labels = (self.datamodule.class_names[label] for label in batch["class"])
-                table.writerows(zip(labels, batch["probability"].tolist(), strict=True))
-        print(f"Predictions are in {path}")
-
 
 def cli(args: list[str] | None = None) -> Cli:
-    """Run a command.
-
-    Args:
-        args: the command line; by default that of the process, and ``fit`` if that is empty.
-    """
-    warnings.filterwarnings("ignore", message=".*(many workers|persistent_workers)")
-    arguments = args or sys.argv[1:] or ["fit"]
-    configured = any(argument.split("=")[0] in ("-c", "--config") for argument in arguments)
-    defaults = {"default_config_files": [] if configured else [str(DIGITS)]}
-    checkpoints = [ModelCheckpoint(**which, **AT_EPOCH_END) for which in (BEST, LAST)]
-    return Cli(
-        ImageClassifier,
-        Images,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        trainer_defaults={"callbacks": [EpochSeed(), *checkpoints]},
-        parser_kwargs={command: defaults for command in Cli.subcommands()},
-        args=None if arguments == sys.argv[1:] else arguments,
-    )
+    """Run a command; by default that of the process."""
+    return Cli.run(ImageClassifier, Images, DIGITS, args)
 
 
 if __name__ == "__main__":

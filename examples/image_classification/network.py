@@ -9,53 +9,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from backbones import BACKBONES
-from checks import choose
-from covlayers import (
-    DecorrelatedBatchNorm,
-    ISQRTCovPool,
-    IterNorm,
-    MPACovPool,
-    MPNCovPool,
-    MTPCovPool,
-    PCANorm,
-)
-
-
-class AvgPool(nn.Module):
-    """Global average pooling with the constructor of a covariance pooling.
-
-    Args:
-        in_channels: channels of the features.
-        reduced_channels: accepted and ignored: a mean is short enough as it is.
-
-    Shape:
-        - Input: :math:`(N, C, H, W)`
-        - Output: :math:`(N, C)`
-    """
-
-    def __init__(self, in_channels: int, reduced_channels: int | None = None) -> None:
-        super().__init__()
-        self.out_features = in_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(-2, -1))
+from common.backbones import BACKBONES
+from common.checks import choose
+from common.heads import HEADS
+from covlayers import DecorrelatedBatchNorm, IterNorm, PCANorm
 
 
 def pca_norm(num_features: int, num_components: int | None = None, **options: Any) -> PCANorm:
     """A projection on the leading components, by default a quarter as many as channels."""
     return PCANorm(num_features, num_components or num_features // 4, **options)
 
-
-HEADS: dict[str, Callable[..., nn.Module]] = {
-    "avg": AvgPool,
-    "mpn": MPNCovPool,
-    "isqrt": ISQRTCovPool,
-    "mtp": MTPCovPool,
-    "mpa": MPACovPool,
-}
 
 NORMS: dict[str, Callable[..., nn.Module]] = {
     "batch": nn.BatchNorm2d,

@@ -12,22 +12,28 @@ import torch
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def stems(folder: str) -> list[str]:
+    """The names of the modules of an example, or of those that all share."""
+    return sorted(file.stem for file in (EXAMPLES / folder).glob("[!_]*.py"))
+
+
 @pytest.fixture(scope="module")
 def load_example() -> Iterator[Callable[[str], SimpleNamespace]]:
-    """Import all modules of an example; they are forgotten after the test module."""
+    """Import the modules of an example; its own are forgotten after the test module."""
     folders: list[Path] = []
 
     def load(name: str) -> SimpleNamespace:
         folder = EXAMPLES / name
         folders.append(folder)
         sys.path.insert(0, str(folder))
-        names = sorted(file.stem for file in folder.glob("*.py"))
-        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+        common = {stem: importlib.import_module(f"common.{stem}") for stem in stems("common")}
+        own = {stem: importlib.import_module(stem) for stem in stems(name)}
+        return SimpleNamespace(**own, common=SimpleNamespace(**common))
 
     yield load
     for folder in folders:
         sys.path.remove(str(folder))
-        for name in [file.stem for file in folder.glob("*.py")]:
+        for name in stems(folder.name):
             sys.modules.pop(name, None)
 
 

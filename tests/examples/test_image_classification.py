@@ -133,7 +133,7 @@ def test_resumed_run_keeps_its_running_covariance(example: SimpleNamespace, norm
 
 def test_test_repeats_the_accuracy_of_fit(example: SimpleNamespace, run: Path) -> None:
     command = example.main.cli(["test", CPU, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
-    logged = example.report.read_curves(run / "metrics.csv")["test_accuracy"][1][-1]
+    logged = example.common.report.read_curves(run / "metrics.csv")["test_accuracy"][1][-1]
     assert command.trainer.callback_metrics["test_accuracy"].item() == pytest.approx(logged)
 
 
@@ -178,9 +178,9 @@ def test_image_folder_trains(example: SimpleNamespace, tmp_path: Path) -> None:
 def test_compare_writes_a_table_figures_and_numbers(
     example: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example.compare.compare(seeds=(0,), epochs=1, output=tmp_path)
+    example.compare.EXPERIMENT.compare(seeds=(0,), epochs=1, output=tmp_path)
     printed = capsys.readouterr().out
-    for comparison, variants in example.compare.COMPARISONS.items():
+    for comparison, variants in example.compare.EXPERIMENT.comparisons.items():
         runs = json.loads((tmp_path / comparison / "results.json").read_text())["runs"]
         assert [run["variant"] for run in runs] == list(variants)
         assert all(f"\n| {variant} " in printed for variant in variants)
@@ -192,7 +192,9 @@ def test_compare_writes_a_table_figures_and_numbers(
 def test_comparisons_share_recipe_seed_and_budget(example: SimpleNamespace, tmp_path: Path) -> None:
     """Average pooling and batch normalisation are one network, which both comparisons train."""
     first, second = (
-        example.trial.train(name, example.compare.COMPARISONS[comparison][name], 0, 1, tmp_path)
+        example.compare.EXPERIMENT.recipe.train(
+            name, example.compare.EXPERIMENT.comparisons[comparison][name], 0, 1, tmp_path
+        )
         for comparison, name in (("heads", "avg"), ("norms", "batch"))
     )
     assert first.confusion == second.confusion
@@ -203,12 +205,13 @@ def test_epochs_are_counted_until_the_target(
 ) -> None:
     reached = {}
     for target in (0.0, 1.1):
-        monkeypatch.setattr(example.trial, "TARGET", target)
-        trial = example.trial.train("avg", {"head": "avg"}, 0, 1, tmp_path / str(target))
-        reached[target] = trial.epochs_to_target
+        monkeypatch.setattr(example.common.trial, "TARGET", target)
+        recipe = example.compare.EXPERIMENT.recipe
+        done = recipe.train("avg", {"head": "avg"}, 0, 1, tmp_path / str(target))
+        reached[target] = done.epochs_to_target
     assert reached == {0.0: 1, 1.1: None}
 
 
 def test_unknown_comparison_is_named(example: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match=r"comparisons must be one of \['heads', 'norms'\]"):
-        example.compare.compare(comparisons=("losses",))
+        example.compare.EXPERIMENT.compare(comparisons=("losses",))

@@ -94,26 +94,26 @@ def test_wrong_model_option_is_named(example: SimpleNamespace, options: dict, me
 @pytest.mark.parametrize("option", ["batch_size", "num_workers", "shift"])
 def test_wrong_data_option_is_named(example: SimpleNamespace, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} must be .*, got -1"):
-        example.data.Digits(**{option: -1})
+        example.common.image_data.Digits(**{option: -1})
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100"])
 def test_missing_cifar_says_how_to_get_it(example: SimpleNamespace, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=rf"No {name} in root='absent'.*download=true"):
-        getattr(example.data, name)(root="absent").prepare_data()
+        getattr(example.common.image_data, name)(root="absent").prepare_data()
 
 
 def test_missing_image_folder_says_what_it_must_hold(example: SimpleNamespace) -> None:
     with pytest.raises(FileNotFoundError, match=r"No folder 'train' in root='absent'.*per class"):
-        example.data.ImageFolder(root="absent").setup("fit")
+        example.common.image_data.ImageFolder(root="absent").setup("fit")
 
 
 def test_cifar_is_split_by_class(example: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(6000) % 10
     images = np.zeros((6000, 32, 32, 3), np.uint8)
     source = SimpleNamespace(data=images, targets=labels.tolist(), classes=list("abcdefghij"))
-    monkeypatch.setattr(example.data.CIFAR10, "source", lambda *_, **__: source)
-    data = example.data.CIFAR10()
+    monkeypatch.setattr(example.common.image_data.CIFAR10, "source", lambda *_, **__: source)
+    data = example.common.image_data.CIFAR10()
     data.setup("fit")
     image, _ = data.splits["train"][0]
     assert image.shape == (3, 32, 32)
@@ -125,7 +125,7 @@ def test_digits_split_is_stratified_disjoint_and_constant(example: SimpleNamespa
     splits = []
     for seed in (0, 1):
         pl.seed_everything(seed, verbose=False)
-        data = example.data.Digits()
+        data = example.common.image_data.Digits()
         data.setup("fit")
         splits.append(data.splits)
     assert [len(split) for split in splits[0].values()] == [1077, 360, 360]
@@ -133,7 +133,7 @@ def test_digits_split_is_stratified_disjoint_and_constant(example: SimpleNamespa
         counts = split.tensors[1].bincount()
         assert counts.max() - counts.min() <= 0.1 * len(split) * 0.1 + 1
         assert torch.equal(split.tensors[0], splits[1][name].tensors[0])
-    digits = example.data.load_digits()
+    digits = example.common.image_data.load_digits()
     everything = np.concatenate([split.tensors[0].flatten(1) for split in splits[0].values()])
     assert sorted(map(bytes, everything)) == sorted(map(bytes, digits.data.astype(np.uint8)))
 
@@ -143,7 +143,7 @@ def test_order_depends_on_epoch_and_seed_only(
 ) -> None:
     def order(seed: int, epoch: int) -> list[int]:
         monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))
-        return list(example.reproducible.EpochSampler(range(100), 1, 0, epoch))
+        return list(example.common.reproducible.EpochSampler(range(100), 1, 0, epoch))
 
     first = order(seed=0, epoch=0)
     torch.manual_seed(7)
@@ -165,7 +165,7 @@ class Chance(torch.utils.data.Dataset):
 
 def test_workers_draw_in_an_epoch_whatever_came_before(example: SimpleNamespace) -> None:
     def epochs(first: int) -> list[Tensor]:
-        sampler = example.reproducible.EpochSampler(Chance(), 1, 0, first)
+        sampler = example.common.reproducible.EpochSampler(Chance(), 1, 0, first)
         loader = torch.utils.data.DataLoader(
             Chance(), 4, sampler=sampler, num_workers=1, generator=sampler.generator
         )
@@ -181,7 +181,7 @@ def test_workers_draw_in_an_epoch_whatever_came_before(example: SimpleNamespace)
 
 
 def test_only_training_images_are_augmented(example: SimpleNamespace) -> None:
-    data = example.data.Digits(shift=1, flip=True)
+    data = example.common.image_data.Digits(shift=1, flip=True)
     batch = [torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8), torch.zeros(2)]
     normalised = (batch[0] - torch.tensor(4.88)) / 6.02
     data.trainer = SimpleNamespace(training=False)
@@ -195,9 +195,9 @@ def test_every_image_shifts_alone_and_zeros_come_in(example: SimpleNamespace) ->
     torch.manual_seed(0)
     images = torch.zeros(64, 1, 5, 5)
     images[:, :, 2, 2] = 1
-    places = example.augment.random_shift(images, 1).nonzero()[:, 2:]
+    places = example.common.augment.random_shift(images, 1).nonzero()[:, 2:]
     assert len(places) == 64
     assert {tuple(place) for place in places.tolist()} == {
         (row, column) for row in (1, 2, 3) for column in (1, 2, 3)
     }
-    assert example.augment.random_shift(torch.ones(64, 1, 5, 5), 1).amin() == 0
+    assert example.common.augment.random_shift(torch.ones(64, 1, 5, 5), 1).amin() == 0

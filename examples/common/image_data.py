@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
 
-from checks import require
-from images import Images, Splits, stratified_split
+from common.checks import require
+from common.data import Splits
+from common.images import Images, stratified_split
 
 
 class Digits(Images):

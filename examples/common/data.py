@@ -1,4 +1,4 @@
-"""What all data of this example share: batches of labelled images on their way to the network.
+"""What all data of the examples share: batches of labelled inputs on their way to the network.
 
 A batch travels as bytes; it is augmented and normalised after it has reached the device.
 """
@@ -6,41 +6,25 @@ A batch travels as bytes; it is augmented and normalised after it has reached th
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from augment import random_flip, random_shift
-from checks import require
-from reproducible import EpochSampler
-
-SPLIT_SEED = 0
-"""Splits are drawn with this seed, whatever the seed of the training."""
+from common.checks import require
+from common.reproducible import EpochSampler
 
 Splits = dict[str, Dataset]
 
 
-def stratified_split(labels: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of those kept and of ``held_out`` others, with the classes in equal proportion."""
-    indices = np.arange(len(labels))
-    return tuple(
-        train_test_split(indices, test_size=held_out, stratify=labels, random_state=SPLIT_SEED)
-    )
-
-
-class Images(LightningDataModule):
-    """What the data modules share: loaders, augmentation and normalisation.
+class LabelledData(LightningDataModule):
+    """Loaders and normalisation.
 
     A data module adds ``load``, the mean and deviation of its pixels, and the names of its classes.
 
     Args:
-        batch_size: images a step, on each device.
+        batch_size: samples a step, on each device.
         num_workers: processes that load.
-        shift: training images move by up to so many pixels.
-        flip: training images are mirrored half of the time.
 
     Raises:
         ValueError: if a number is out of range.
@@ -50,21 +34,21 @@ class Images(LightningDataModule):
     std: ClassVar[tuple[float, ...]]
     class_names: Sequence[str]
 
-    def __init__(
-        self, batch_size: int = 128, num_workers: int = 0, shift: int = 0, flip: bool = False
-    ) -> None:
+    def __init__(self, batch_size: int = 128, num_workers: int = 0) -> None:
         super().__init__()
         require(batch_size > 0, "batch_size", "positive", batch_size)
         require(num_workers >= 0, "num_workers", "0 or more", num_workers)
-        require(shift >= 0, "shift", "0 pixels or more", shift)
         self.batch_size, self.num_workers = batch_size, num_workers
-        self.shift, self.flip = shift, flip
         self.splits: Splits = {}
         self.first_epoch = 0
 
     def load(self) -> Splits:
-        """The datasets ``train``, ``val`` and ``test``, of byte images and labels."""
+        """The datasets ``train``, ``val`` and ``test``, of bytes ``(*, C, H, W)`` and labels."""
         raise NotImplementedError
+
+    def augment(self, x: Tensor) -> Tensor:
+        """A training batch, changed at random."""
+        return x
 
     def setup(self, stage: str) -> None:
         self.splits = self.splits or self.load()
@@ -97,11 +81,11 @@ class Images(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self.loader("test")
 
+    def normalise(self, x: Tensor) -> Tensor:
+        """Bytes as the network takes them."""
+        mean, std = x.new_tensor((self.mean, self.std), dtype=torch.float)[..., None, None]
+        return (x - mean) / std
+
     def on_after_batch_transfer(self, batch: list[Tensor], _: int) -> tuple[Tensor, Tensor]:
-        images, labels = batch
-        if self.trainer.training and self.shift:
-            images = random_shift(images, self.shift)
-        if self.trainer.training and self.flip:
-            images = random_flip(images)
-        mean, std = images.new_tensor((self.mean, self.std), dtype=torch.float)[..., None, None]
-        return (images - mean) / std, labels
+        x, labels = batch
+        return self.normalise(self.augment(x) if self.trainer.training else x), labels

@@ -1,0 +1,1 @@
+"""What the examples have in common: data, training, comparison and drawing."""

@@ -1,0 +1,89 @@
+"""One training of a comparison: the recipe of a configuration, but for some options."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from pytorch_lightning.loggers import CSVLogger
+
+from common.report import read_curves
+from common.reproducible import EpochSeed
+
+Options = dict[str, Any]
+"""What a variant changes of the recipe's model."""
+
+TARGET = 0.95
+"""The validation accuracy to which epochs are counted."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one training came to."""
+
+    variant: str
+    seed: int
+    test_accuracy: float
+    epochs_to_target: int | None
+    parameters: int
+    seconds: float
+    confusion: list[list[int]]
+    metrics: str
+
+
+class Recipe:
+    """How to train, from a configuration of the command line.
+
+    Args:
+        config: the file.
+        model: what its ``model`` builds.
+        data: what its ``data`` builds.
+    """
+
+    def __init__(
+        self, config: Path, model: type[LightningModule], data: type[LightningDataModule]
+    ) -> None:
+        options = yaml.safe_load(config.read_text())
+        self.model, self.model_options = model, options["model"]
+        self.data, self.data_options = data, options["data"]["init_args"]
+        self.epochs: int = options["trainer"]["max_epochs"]
+        self.log_every_n_steps: int = options["trainer"]["log_every_n_steps"]
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.data.class_names)
+
+    def train(self, variant: str, options: Options, seed: int, epochs: int, output: Path) -> Trial:
+        """Train and test one variant."""
+        start = time.perf_counter()
+        seed_everything(seed, verbose=False)
+        data = self.data(**self.data_options)
+        model = self.model(**self.model_options | options)
+        logger = CSVLogger(output, name="runs", version=f"{variant}_{seed}")
+        trainer = Trainer(
+            max_epochs=epochs,
+            logger=logger,
+            callbacks=[EpochSeed()],
+            log_every_n_steps=self.log_every_n_steps,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data)
+        trainer.test(model, data, verbose=False)
+        metrics = Path(logger.log_dir) / "metrics.csv"
+        epoch, accuracy = read_curves(metrics)["val_accuracy"]
+        return Trial(
+            variant,
+            seed,
+            trainer.callback_metrics["test_accuracy"].item(),
+            next(map(int, epoch[accuracy >= np.float32(TARGET)]), None),
+            sum(weight.numel() for weight in model.parameters()),
+            time.perf_counter() - start,
+            model.confusion.compute().tolist(),
+            str(metrics),
+        )
