@@ -79,6 +79,8 @@ class Cli(LightningCLI):
     def predict(self, **options: Any) -> None:
         """Write the class and the probability of every test sample to ``predictions.csv``."""
         batches = self.trainer.predict(**options)
+        if self.trainer.fast_dev_run:
+            return
         path = Path(self.trainer.log_dir) / "predictions.csv"
         with path.open("w", newline="") as file:
             table = csv.writer(file)

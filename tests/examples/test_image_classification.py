@@ -1,9 +1,6 @@
 """The image classification example as it is used: it trains, resumes, tests, predicts, compares."""
 
 import csv
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +14,10 @@ from torch import Tensor
 
 pytest.importorskip("torchvision")
 pytest.importorskip("jsonargparse")
-pl = pytest.importorskip("pytorch_lightning")
+pytest.importorskip("pytorch_lightning")
 
-FOLDER = Path(__file__).parents[2] / "examples" / "image_classification"
-CPU = "--trainer.accelerator=cpu"
+import pytorch_lightning as pl
+from processes import CPU, in_a_shell
 
 
 class StopAfterTwoEpochs(pl.Callback):
@@ -67,33 +64,18 @@ def test_without_arguments_it_fits_the_default_recipe(example: SimpleNamespace) 
     assert command.trainer.callback_metrics["test_accuracy"] > 0.97
 
 
-def fit_in_a_shell(*options: str) -> None:
-    command = [sys.executable, FOLDER / "main.py", "fit", CPU, *options]
-    path = os.pathsep.join([str(FOLDER.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    done = subprocess.run(
-        command,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_script_runs_from_any_folder() -> None:
-    fit_in_a_shell("--trainer.fast_dev_run=true")
-
-
 def test_two_processes_train_test_and_report() -> None:
-    fit_in_a_shell(
+    done = in_a_shell(
+        "image_classification",
+        "fit",
+        CPU,
         "--model.norm=decorrelated",
         "--model.norm_options.num_groups=4",
         "--trainer.devices=2",
         "--trainer.strategy=ddp",
         "--trainer.max_epochs=2",
     )
+    assert done.returncode == 0, done.stderr
     run = Path("logs/digits/version_0")
     assert (run / "report.png").is_file()
     state = weights(run / "checkpoints" / "last.ckpt")
@@ -131,33 +113,10 @@ def test_resumed_run_keeps_its_running_covariance(example: SimpleNamespace, norm
     assert_resumes(example, fit(example, *planned), *planned)
 
 
-def test_test_repeats_the_accuracy_of_fit(example: SimpleNamespace, run: Path) -> None:
-    command = example.main.cli(["test", CPU, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
-    logged = example.common.report.read_curves(run / "metrics.csv")["test_accuracy"][1][-1]
-    assert command.trainer.callback_metrics["test_accuracy"].item() == pytest.approx(logged)
-
-
-def test_predict_writes_class_and_probability(example: SimpleNamespace, run: Path) -> None:
-    command = example.main.cli(["predict", CPU, f"--ckpt_path={run / 'checkpoints' / 'best.ckpt'}"])
-    with (Path(command.trainer.log_dir) / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 360
-    assert {row["class"] for row in rows} == set("0123456789")
-    assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
-
-
 def test_checkpoint_loads_with_weights_only(example: SimpleNamespace, run: Path) -> None:
     path = run / "checkpoints" / "best.ckpt"
     model = example.module.ImageClassifier.load_from_checkpoint(path, weights_only=True)
     assert model.hparams.head == "isqrt"
-
-
-def test_bf16_mixed_stays_finite(example: SimpleNamespace) -> None:
-    options = ["--trainer.max_epochs=1", "--trainer.precision=bf16-mixed", "--model.head=mpa"]
-    metrics = example.main.cli(
-        ["fit", CPU, *options, "--seed_everything=1"]
-    ).trainer.callback_metrics
-    assert all(value.isfinite() for value in metrics.values())
 
 
 def test_image_folder_trains(example: SimpleNamespace, tmp_path: Path) -> None:
@@ -173,20 +132,6 @@ def test_image_folder_trains(example: SimpleNamespace, tmp_path: Path) -> None:
     command = example.main.cli(["fit", CPU, *data, *size, "--trainer.fast_dev_run=true"])
     assert command.trainer.callback_metrics["train_loss"].isfinite()
     assert command.datamodule.class_names == ["cat", "dog"]
-
-
-def test_compare_writes_a_table_figures_and_numbers(
-    example: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    example.compare.EXPERIMENT.compare(seeds=(0,), epochs=1, output=tmp_path)
-    printed = capsys.readouterr().out
-    for comparison, variants in example.compare.EXPERIMENT.comparisons.items():
-        runs = json.loads((tmp_path / comparison / "results.json").read_text())["runs"]
-        assert [run["variant"] for run in runs] == list(variants)
-        assert all(f"\n| {variant} " in printed for variant in variants)
-        assert all(np.sum(run["confusion"]) == 360 for run in runs)
-        assert (tmp_path / comparison / "learning_curves.png").is_file()
-        assert (tmp_path / comparison / "confusion.png").is_file()
 
 
 def test_comparisons_share_recipe_seed_and_budget(example: SimpleNamespace, tmp_path: Path) -> None:
