@@ -2,8 +2,11 @@
 
 from covlayers import functional
 from covlayers.modules import (
+    AttentiveTemporalCovPool,
     CholeskyWhitening,
+    CovAttention,
     CovPool,
+    CrossCovPool,
     DecorrelatedBatchNorm,
     GroupWhitening,
     ISQRTCovPool,
@@ -13,6 +16,8 @@ from covlayers.modules import (
     MTPCovPool,
     PCANorm,
     PCAWhitening,
+    SecondOrderHead,
+    SVPowerNorm,
     SwitchableWhitening,
     ZCAWhitening,
 )
@@ -23,14 +28,18 @@ from covlayers.surgery import (
     fold,
     freeze_stats,
     recalibrate,
+    replace_head,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentiveTemporalCovPool",
     "CholeskyWhitening",
     "ConditioningMonitor",
+    "CovAttention",
     "CovPool",
+    "CrossCovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
     "ISQRTCovPool",
@@ -40,6 +49,8 @@ __all__ = [
     "MTPCovPool",
     "PCANorm",
     "PCAWhitening",
+    "SVPowerNorm",
+    "SecondOrderHead",
     "SwitchableWhitening",
     "ZCAWhitening",
     "__version__",
@@ -49,4 +60,5 @@ __all__ = [
     "freeze_stats",
     "functional",
     "recalibrate",
+    "replace_head",
 ]

@@ -62,6 +62,7 @@ autosummary_context = {
         *("Method", "Backward", "MatrixFunction", "Saved", "LyapunovSolver"),
         *("ZCAWhitening", "PCAWhitening", "CholeskyWhitening", "ConditioningMonitor"),
         *("DecorrelatedBatchNorm", "GroupWhitening", "PCANorm", "SwitchableWhitening"),
+        *("SVPowerNorm", "SecondOrderHead", "CovAttention", "AttentiveTemporalCovPool"),
     ],
 }
 

@@ -48,8 +48,56 @@ POOLS: dict[str, Callable[..., nn.Module]] = {
         6, 4, vectorize="isometric", eps=1e-3, **options
     ),
     "CovPool full": lambda **options: cl.CovPool(6, vectorize="full", shrinkage=0.1, **options),
+    "CovPool log": lambda **options: cl.CovPool(
+        6, function="log", vectorize="isometric", eps=1e-2, **options
+    ),
+    "CovPool power": lambda **options: cl.CovPool(6, function=0.3, **options),
+    "CovPool Gaussian": lambda **options: cl.CovPool(6, mean_weight=0.5, **options),
+    "CovPool svPN": lambda **options: cl.CovPool(6, function=cl.SVPowerNorm(), **options),
+    "CrossCovPool": lambda **options: cl.CrossCovPool(6, (4, 3), 2, **options),
+    "CrossCovPool learnt": lambda **options: cl.CrossCovPool(
+        6,
+        4,
+        norm=cl.SVPowerNorm(4, learnable=True, num_values=2, iterations=2, **options),
+        **options,
+    ),
+    "CrossCovPool exact": lambda **options: cl.CrossCovPool(
+        6, (4, 2), norm=cl.SVPowerNorm(num_values=None), **options
+    ),
 }
-MODULES = NORMS | POOLS
+ATTENTION: dict[str, Callable[..., nn.Module]] = {
+    "CovAttention": lambda **options: cl.CovAttention(6, 4, grid_size=3, **options),
+    "CovAttention channel": lambda **options: cl.CovAttention(6, 4, position=False, **options),
+}
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    **{
+        f"SecondOrderHead {fusion}": lambda fusion=fusion, **options: cl.SecondOrderHead(
+            6, 3, fusion=fusion, **options
+        )
+        for fusion in ("sum", "concat", "late", "visual_only")
+    },
+    "SecondOrderHead without class token": lambda **options: cl.SecondOrderHead(
+        6, 3, pool=cl.CrossCovPool, fusion="visual_only", class_token=False, **options
+    ),
+}
+TEMPORAL: dict[str, Callable[..., nn.Module]] = {
+    f"AttentiveTemporalCovPool {level}": lambda level=level, **options: cl.AttentiveTemporalCovPool(
+        6, 4, attention_channels=5, reduced_channels=4, level=level, **options
+    )
+    for level in ("video", "frame")
+}
+MAPS = NORMS | POOLS | ATTENTION
+MODULES = MAPS | HEADS | TEMPORAL
+
+
+def sample(name: str, *batch: int, seed: int = 0) -> Tensor:
+    """What the module of that name takes: maps, tokens ``(N, L, D)`` or clips of three frames."""
+    N = batch[0] if batch else 16
+    if name in HEADS:
+        return features(N, seed=seed).flatten(2).mT.contiguous()
+    if name in TEMPORAL:
+        return features(3 * N, seed=seed).unflatten(0, (N, 3))
+    return features(N, seed=seed)
 
 
 def features(*batch: int, seed: int = 0) -> Tensor:

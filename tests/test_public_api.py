@@ -11,24 +11,26 @@ from covlayers import functional
 
 NAMES = {
     "covlayers": """
-        CholeskyWhitening ConditioningMonitor CovPool DecorrelatedBatchNorm GroupWhitening
-        ISQRTCovPool IterNorm MPACovPool MPNCovPool MTPCovPool PCANorm PCAWhitening
+        AttentiveTemporalCovPool CholeskyWhitening ConditioningMonitor CovAttention CovPool
+        CrossCovPool DecorrelatedBatchNorm GroupWhitening ISQRTCovPool IterNorm MPACovPool
+        MPNCovPool MTPCovPool PCANorm PCAWhitening SVPowerNorm SecondOrderHead
         SwitchableWhitening ZCAWhitening __version__ convert_batchnorm convert_sync fold
-        freeze_stats functional recalibrate
+        freeze_stats functional recalibrate replace_head
         """,
     "covlayers.functional": """
-        BACKWARDS METHODS Auto Autograd Backward ClippedGaps ConvergenceError DirectMethod Eigh
+        Auto Autograd BACKWARDS Backward ClippedGaps ConvergenceError DirectMethod Eigh
         ExactGaps GapRule InvalidTypeError InvalidValueError Loewner LorentzianGaps Lyapunov
-        LyapunovSolver MatrixFunction Method NewtonSchulz Pade PadeGaps PolarExpress PowerIteration
-        Rule Saved Smith SpectralMethod Taylor TaylorGaps TruncatedGaps UnsupportedError Unrolled
-        color covariance cross_covariance eigh invsqrtm logm powm shrink solve_lyapunov
-        spectral_projector sqrtm sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color
-        whitening_matrix
+        LyapunovSolver METHODS MatrixFunction Method NewtonSchulz Pade PadeGaps PolarExpress
+        PowerIteration Rule Saved Smith SpectralMethod Taylor TaylorGaps TruncatedGaps
+        Unrolled UnsupportedError color covariance cross_covariance eigh gaussian_embedding
+        invsqrtm logm powm shrink solve_lyapunov spectral_projector sqrtm sqrtm_and_invsqrtm
+        triu_matrix triu_vector whiten whiten_color whitening_matrix
         """,
 }
 SIGNATURES = {
     "covariance": "(x, *, center=True, eps=0.0, shrinkage=None)",
     "cross_covariance": "(x, y, *, center=True)",
+    "gaussian_embedding": "(x, *, mean_weight=1.0, eps=0.0, shrinkage=None)",
     "shrink": "(cov, shrinkage)",
     "eigh": "(A, *, method='eigh', backward='exact_gaps')",
     "sqrtm": "(A, *, method='auto', backward=None)",

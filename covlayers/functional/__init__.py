@@ -29,6 +29,7 @@ from covlayers.functional.checks import (
 from covlayers.functional.core import DirectMethod, MatrixFunction, Method, SpectralMethod
 from covlayers.functional.covariance import covariance, cross_covariance, shrink
 from covlayers.functional.eigh import eigh
+from covlayers.functional.gaussian import gaussian_embedding
 from covlayers.functional.lyapunov import solve_lyapunov
 from covlayers.functional.lyapunov_solvers import LyapunovSolver
 from covlayers.functional.matrix_functions import (
@@ -91,6 +92,7 @@ __all__ = [
     "covariance",
     "cross_covariance",
     "eigh",
+    "gaussian_embedding",
     "invsqrtm",
     "logm",
     "powm",

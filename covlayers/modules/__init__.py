@@ -1,16 +1,24 @@
 """Layers: state and shapes over :mod:`covlayers.functional`."""
 
+from covlayers.modules.attention import CovAttention
 from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.cross_pooling import CrossCovPool
 from covlayers.modules.group_whitening import GroupWhitening
 from covlayers.modules.pca_norm import PCANorm
 from covlayers.modules.pooling import CovPool
 from covlayers.modules.pooling_presets import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
+from covlayers.modules.power_norm import SVPowerNorm
 from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.modules.temporal import AttentiveTemporalCovPool
+from covlayers.modules.vision_transformer import SecondOrderHead
 from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
 
 __all__ = [
+    "AttentiveTemporalCovPool",
     "CholeskyWhitening",
+    "CovAttention",
     "CovPool",
+    "CrossCovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
     "ISQRTCovPool",
@@ -20,6 +28,8 @@ __all__ = [
     "MTPCovPool",
     "PCANorm",
     "PCAWhitening",
+    "SVPowerNorm",
+    "SecondOrderHead",
     "SwitchableWhitening",
     "ZCAWhitening",
 ]

@@ -14,6 +14,7 @@ class CovPoolOptions(TypedDict, total=False):
     vectorize: str
     eps: float
     shrinkage: float | None
+    mean_weight: float | None
     device: torch.device | str | None
     dtype: torch.dtype | None
 
@@ -29,8 +30,8 @@ class MPNCovPool(CovPool):
     Args:
         in_channels: channels of the input, as in :class:`CovPool`.
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``device`` and ``dtype`` of
-            :class:`CovPool`.
+        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
+            of :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -71,8 +72,8 @@ class ISQRTCovPool(CovPool):
         in_channels: channels of the input, as in :class:`CovPool`.
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
         iterations: Newton-Schulz steps :math:`N`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``device`` and ``dtype`` of
-            :class:`CovPool`.
+        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
+            of :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -116,8 +117,8 @@ class MTPCovPool(CovPool):
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
         degree: degree :math:`K` of the polynomial.
         iterations: steps of the Lyapunov solver.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``device`` and ``dtype`` of
-            :class:`CovPool`.
+        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
+            of :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -163,8 +164,8 @@ class MPACovPool(CovPool):
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
         degree: degree of :math:`P` and :math:`Q`.
         iterations: steps of the Lyapunov solver.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``device`` and ``dtype`` of
-            :class:`CovPool`.
+        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
+            of :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`

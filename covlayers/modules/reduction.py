@@ -4,15 +4,15 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from covlayers.functional.checks import check_at_most, check_count
+from covlayers.functional.checks import check_count
 
 
 class Reduction(nn.Sequential):
-    r"""Fewer channels at every position: a 1x1 convolution, batch normalisation and ReLU.
+    r"""Other channels at every position: a 1x1 convolution, batch normalisation and ReLU.
 
     Args:
         in_channels: channels :math:`C` that come in.
-        reduced_channels: channels :math:`c \le C` that go out.
+        reduced_channels: channels :math:`c` that go out, of all heads together.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -21,7 +21,7 @@ class Reduction(nn.Sequential):
         - Output: :math:`(N, c, M)`, with :math:`M` positions
 
     Raises:
-        InvalidValueError: if a number of channels is out of range.
+        InvalidValueError: if a number of channels is not positive.
         InvalidTypeError: if one is not an int.
     """
 
@@ -35,7 +35,6 @@ class Reduction(nn.Sequential):
     ) -> None:
         check_count("in_channels", in_channels)
         check_count("reduced_channels", reduced_channels)
-        check_at_most("reduced_channels", reduced_channels, "in_channels", in_channels)
         conv = nn.Conv2d(in_channels, reduced_channels, 1, bias=False, device=device, dtype=dtype)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         norm = nn.BatchNorm2d(reduced_channels, device=device, dtype=dtype)

@@ -3,6 +3,7 @@
 from covlayers.surgery.conditioning import ConditioningMonitor
 from covlayers.surgery.convert import convert_batchnorm, convert_sync
 from covlayers.surgery.fold import fold
+from covlayers.surgery.heads import replace_head
 from covlayers.surgery.statistics import freeze_stats, recalibrate
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "fold",
     "freeze_stats",
     "recalibrate",
+    "replace_head",
 ]

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from built import MODULES, NORMS, features
+from built import MAPS, MODULES, NORMS, features, sample
 from torch import nn
 from torch.testing import assert_close
 
@@ -20,12 +20,13 @@ def passes(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [y.detach(), *torch.autograd.grad(y, [x, *module.parameters()], weights)]
 
 
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    ("name", "last"), [*((name, False) for name in MODULES), *((name, True) for name in MAPS)]
+)
 def test_equals_the_cpu(name: str, last: bool) -> None:
     module = MODULES[name](dtype=torch.float64)
     twin = copy.deepcopy(module).cuda()
-    x = features().double()
+    x = sample(name).double()
     x = x.to(memory_format=torch.channels_last) if last else x
     for mode in (True, False):
         module.train(mode)

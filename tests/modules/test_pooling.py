@@ -3,11 +3,12 @@
 import pytest
 import torch
 from built import POOLS, features
-from torch import nn
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
 from covlayers import functional as F
+from covlayers.modules.power_norm import SVPowerNorm
 
 CELLS = {
     MPNCovPool: (F.Eigh(), F.ExactGaps()),
@@ -32,6 +33,13 @@ def test_options_of_the_presets_reach_the_cell() -> None:
     assert ISQRTCovPool(iterations=3).method == F.NewtonSchulz(3)
     assert MTPCovPool(degree=7, iterations=9).method == F.Taylor(7)
     assert MPACovPool(degree=7, iterations=9).backward == F.Lyapunov(9)
+
+
+@pytest.mark.parametrize("pool", CELLS)
+def test_a_preset_takes_the_mean(pool: type[CovPool]) -> None:
+    module = pool(6, mean_weight=0.5)
+    assert module(features()).shape == (16, module.out_features)
+    assert module.out_features == 28
 
 
 @pytest.mark.parametrize("vectorize", ["triu", "isometric", "full"])
@@ -61,7 +69,7 @@ def test_shapes_and_out_features(name: str) -> None:
     assert_close(pool(x.flatten(2)), pool(x), rtol=1e-4, atol=1e-4)
 
 
-@per_module
+@pytest.mark.parametrize("name", [name for name in POOLS if isinstance(POOLS[name](), CovPool)])
 def test_the_repr_shows_the_cell(name: str) -> None:
     pool = POOLS[name]()
     assert f"method={pool.method}" in repr(pool)
@@ -88,3 +96,126 @@ def test_in_a_backbone() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def by_eigh(A: Tensor, f) -> Tensor:
+    values, vectors = torch.linalg.eigh(A)
+    return (vectors * f(values).unsqueeze(-2)) @ vectors.mT
+
+
+FUNCTIONS = {
+    "sqrt": torch.sqrt,
+    "log": torch.log,
+    0.5: torch.sqrt,
+    0.3: lambda values: values**0.3,
+    1: lambda values: values,
+    -1.0: torch.reciprocal,
+}
+
+
+@pytest.mark.parametrize("mean_weight", [None, 0.7])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_of_the_covariance_and_the_mean(
+    function: str | float, mean_weight: float | None
+) -> None:
+    x = features().double()
+    pool = CovPool(6, vectorize="full", eps=0.1, function=function, mean_weight=mean_weight)
+    rows = []
+    for one in x.flatten(2):
+        A = torch.cov(one, correction=0) + 0.1 * torch.eye(6).double()
+        if mean_weight is not None:
+            mean = mean_weight * one.mean(1, keepdim=True)
+            lower = torch.cat([mean.T, torch.ones(1, 1).double()], 1)
+            A = torch.cat([torch.cat([A + mean @ mean.T, mean], 1), lower])
+        rows.append(by_eigh(A, FUNCTIONS[function]).flatten())
+    assert_close(pool(x), torch.stack(rows))
+    assert pool.out_features == len(rows[0])
+
+
+def test_isometric_logarithms_are_log_euclidean() -> None:
+    x, y = features(seed=1).double(), features(seed=2).double()
+    pool = CovPool(function="log", vectorize="isometric", eps=0.0)
+    logs = [by_eigh(F.covariance(z.flatten(2)), torch.log) for z in (x, y)]
+    distance = torch.linalg.matrix_norm(logs[0] - logs[1])
+    assert_close(torch.linalg.vector_norm(pool(x) - pool(y), dim=1), distance)
+
+
+@pytest.mark.parametrize("options", [{}, {"mean_weight": 2.0}])
+def test_a_module_as_function(options: dict) -> None:
+    norm = SVPowerNorm(6 + len(options), learnable=True)
+    pool = CovPool(6, function=norm, vectorize="full", **options)
+    assert set(pool.state_dict()) == {"function.alpha", "function.start"}
+    x = features()
+    A = F.covariance(x.flatten(2), eps=1e-5)
+    if options:
+        mean = 2 * x.flatten(2).mean(-1)
+        A = A + mean[:, :, None] * mean[:, None, :]
+        column = mean[..., None]
+        last = torch.cat([column.mT, torch.ones(16, 1, 1)], -1)
+        A = torch.cat([torch.cat([A, column], -1), last], -2)
+    assert_close(pool(x), norm(A).flatten(1))
+    pool(x).square().sum().backward()
+    assert norm.alpha.grad is not None
+
+
+def test_the_repr_shows_the_function() -> None:
+    pool = CovPool(6, function=0.3, mean_weight=2.0)
+    assert "function=Power(exponent=0.3), mean_weight=2.0" in repr(pool)
+    assert "function=Sequential, " in repr(CovPool(6, function=nn.Sequential(nn.Identity())))
+
+
+@pytest.mark.parametrize("options", [{"function": "log"}, {"function": 0.3}, {"mean_weight": 0.5}])
+def test_half_features_in_a_function(options: dict) -> None:
+    pool, x = CovPool(6, **options), features().bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = pool(x)
+    assert torch.equal(y, pool(x.float()).bfloat16())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"function": "log"}, {"function": 0.3}, {"mean_weight": 0.5}, {"function": SVPowerNorm()}],
+)
+def test_functions_in_transforms_and_compiled_graphs(options: dict) -> None:
+    torch._dynamo.reset()
+    pool, x = CovPool(6, **options), features()
+    expected = pool(x)
+    assert_close(torch.func.vmap(lambda x: pool(x[None])[0])(x), expected, rtol=1e-5, atol=1e-5)
+    compiled = torch.compile(pool, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@per_module
+def test_the_order_of_positions_does_not_matter(name: str) -> None:
+    pool = POOLS[name]().double().eval()
+    x = features(3).double().flatten(2)
+    assert_close(pool(x[..., torch.randperm(20)]), pool(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"function": "cube"}, F.InvalidValueError, r"function must be one of \['log', 'sqrt'\]"),
+        ({"function": True}, F.InvalidTypeError, "function must be a real number"),
+        ({"function": SVPowerNorm}, F.InvalidTypeError, r"write SVPowerNorm\(\)"),
+        ({"function": torch.inf}, F.InvalidValueError, "function must lie"),
+        ({"function": "log", "method": "pade"}, F.UnsupportedError, "cannot compute logm"),
+        ({"function": 0.3, "method": F.Taylor()}, F.UnsupportedError, "cannot compute powm"),
+        ({"function": "log", "backward": "smith"}, F.UnsupportedError, "no formula for logm"),
+        ({"function": nn.Identity(), "method": "eigh"}, F.InvalidValueError, "method and backward"),
+        (
+            {"function": nn.Identity(), "backward": "smith"},
+            F.InvalidValueError,
+            "method and backward",
+        ),
+        ({"mean_weight": 0}, F.InvalidValueError, "mean_weight must lie"),
+        ({"mean_weight": "1"}, F.InvalidTypeError, "mean_weight must be a real number"),
+        ({"reduced_channels": 7}, F.InvalidValueError, "at most in_channels=6, got 7"),
+        ({"reduced_channels": 0}, F.InvalidValueError, "reduced_channels must be at least 1"),
+    ],
+)
+def test_bad_options_fail_when_the_module_is_built(
+    options: dict, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        CovPool(6, **options)

@@ -27,7 +27,7 @@ TORCHVISION: dict[str, Callable[..., nn.Module]] = {
         "mobilenet_v3_small",
         "regnet_y_400mf",
     )
-} | {"vit_b_16": lambda: vit(hidden_dim=768, mlp_dim=768)}
+} | {"vit_b_16": lambda: tv.vit_b_16(image_size=32)}
 TIMM: dict[str, tuple[dict[str, Any], int]] = {
     "resnet18": ({"drop_rate": 0.3}, 64),
     "convnext_atto": ({"drop_rate": 0.3}, 64),

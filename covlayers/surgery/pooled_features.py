@@ -1,0 +1,84 @@
+"""The features of a timm model, pooled and classified by a head of our own."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from covlayers.functional.checks import check_tensor
+
+
+class ClassTokenFirst(nn.Module):
+    """Tokens without the registers and distillation tokens that follow the class token."""
+
+    def __init__(self, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Bring ``(N, P + M, D)`` to ``(N, 1 + M, D)``."""
+        check_tensor("the features of the model", tokens, 3)
+        if self.num_prefix_tokens == 1:
+            return tokens
+        return torch.cat([tokens[:, :1], tokens[:, self.num_prefix_tokens :]], 1)
+
+
+class ChannelsFirst(nn.Module):
+    """Maps, or tokens without a class token, as ``(N, C, *)``."""
+
+    def __init__(self, channels: int, channels_last: bool, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.channels_last = channels_last
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bring ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, P + M, C)`` to ``(N, C, *)``."""
+        check_tensor("the features of the model", x, 3)
+        if x.dim() == 3:
+            return x[:, self.num_prefix_tokens :].movedim(-1, 1)
+        first = x.shape[1] == self.channels and not self.channels_last
+        return x if first else x.movedim(-1, 1)
+
+
+class PooledFeatures(nn.Module):
+    """A timm model without pooling and classifier, and a head on its features."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.head = head.train(backbone.training)
+        self.training = backbone.training
+        # the classifiers of a distilled model take tokens, whatever its pooling
+        self.distilled = hasattr(backbone, "head_dist")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a batch of images."""
+        features = self.backbone.forward_features(x) if self.distilled else self.backbone(x)
+        return self.head(features)
+
+
+def on_meta(model: nn.Module) -> Any:
+    """A copy without memory, to try on what a model may refuse."""
+    memo: dict[int, Any] = {
+        id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in model.parameters()
+    }
+    memo |= {id(b): b.to("meta") for b in model.buffers()}
+    return copy.deepcopy(model, memo)
+
+
+def take_dropout(model: Any) -> nn.Dropout:
+    """The dropout ahead of a classifier of timm, which the model has no more.
+
+    Left in the model, it would fall on single positions and raise their variances.
+    """
+    modules = dict(model.named_modules())
+    layers = [modules.get(name) for name in ("head_drop", "head.drop", "head.dropout")]
+    rates = [float(getattr(model, "drop_rate", 0.0))]
+    model.drop_rate = 0.0
+    for layer in layers:
+        if isinstance(layer, nn.Dropout):
+            rates.append(layer.p)
+            layer.p = 0.0
+    return nn.Dropout(max(rates))
