@@ -19,6 +19,9 @@ from covlayers.modules import (
     SecondOrderHead,
     SVPowerNorm,
     SwitchableWhitening,
+    TemporalChannelAttention,
+    TemporalConv,
+    TemporalSpatialAttention,
     ZCAWhitening,
 )
 from covlayers.surgery import (
@@ -52,6 +55,9 @@ __all__ = [
     "SVPowerNorm",
     "SecondOrderHead",
     "SwitchableWhitening",
+    "TemporalChannelAttention",
+    "TemporalConv",
+    "TemporalSpatialAttention",
     "ZCAWhitening",
     "__version__",
     "convert_batchnorm",

@@ -63,6 +63,7 @@ autosummary_context = {
         *("ZCAWhitening", "PCAWhitening", "CholeskyWhitening", "ConditioningMonitor"),
         *("DecorrelatedBatchNorm", "GroupWhitening", "PCANorm", "SwitchableWhitening"),
         *("SVPowerNorm", "SecondOrderHead", "CovAttention", "AttentiveTemporalCovPool"),
+        *("TemporalSpatialAttention", "TemporalChannelAttention", "TemporalConv"),
     ],
 }
 

@@ -85,6 +85,10 @@ TEMPORAL: dict[str, Callable[..., nn.Module]] = {
         6, 4, attention_channels=5, reduced_channels=4, level=level, **options
     )
     for level in ("video", "frame")
+} | {
+    "TemporalSpatialAttention": lambda **options: cl.TemporalSpatialAttention(6, **options),
+    "TemporalChannelAttention": lambda **options: cl.TemporalChannelAttention(6, **options),
+    "TemporalConv": lambda **options: cl.TemporalConv(6, 4, **options),
 }
 MAPS = NORMS | POOLS | ATTENTION
 MODULES = MAPS | HEADS | TEMPORAL

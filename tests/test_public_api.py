@@ -14,7 +14,8 @@ NAMES = {
         AttentiveTemporalCovPool CholeskyWhitening ConditioningMonitor CovAttention CovPool
         CrossCovPool DecorrelatedBatchNorm GroupWhitening ISQRTCovPool IterNorm MPACovPool
         MPNCovPool MTPCovPool PCANorm PCAWhitening SVPowerNorm SecondOrderHead
-        SwitchableWhitening ZCAWhitening __version__ convert_batchnorm convert_sync fold
+        SwitchableWhitening TemporalChannelAttention TemporalConv TemporalSpatialAttention
+        ZCAWhitening __version__ convert_batchnorm convert_sync fold
         freeze_stats functional recalibrate replace_head
         """,
     "covlayers.functional": """

@@ -10,6 +10,11 @@ from covlayers.modules.pooling_presets import ISQRTCovPool, MPACovPool, MPNCovPo
 from covlayers.modules.power_norm import SVPowerNorm
 from covlayers.modules.switchable_whitening import SwitchableWhitening
 from covlayers.modules.temporal import AttentiveTemporalCovPool
+from covlayers.modules.temporal_attention import (
+    TemporalChannelAttention,
+    TemporalConv,
+    TemporalSpatialAttention,
+)
 from covlayers.modules.vision_transformer import SecondOrderHead
 from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
 
@@ -31,5 +36,8 @@ __all__ = [
     "SVPowerNorm",
     "SecondOrderHead",
     "SwitchableWhitening",
+    "TemporalChannelAttention",
+    "TemporalConv",
+    "TemporalSpatialAttention",
     "ZCAWhitening",
 ]

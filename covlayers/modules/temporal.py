@@ -39,11 +39,11 @@ class AttentiveTemporalCovPool(nn.Module):
     where :math:`R_1` and :math:`R_2` reduce the channels, to :math:`a` and to :math:`c`, each by a
     1x1 convolution without bias, batch normalisation and ReLU, and
 
-    - TSA, :class:`~covlayers.modules.temporal_attention.TemporalSpatialAttention`, lets positions
+    - TSA, :class:`~covlayers.TemporalSpatialAttention`, lets positions
       attend to each other by the two frames before;
-    - TCA, :class:`~covlayers.modules.temporal_attention.TemporalChannelAttention`, weighs channels
+    - TCA, :class:`~covlayers.TemporalChannelAttention`, weighs channels
       by how their means change;
-    - TConv, :class:`~covlayers.modules.temporal_attention.TemporalConv`, convolves over time.
+    - TConv, :class:`~covlayers.TemporalConv`, convolves over time.
 
     A covariance pooling follows, of the positions of all frames together or of each frame's own:
 

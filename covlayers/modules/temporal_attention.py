@@ -36,6 +36,10 @@ class TemporalSpatialAttention(nn.Module):
             dimensions, other channels or no frame.
         InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
 
+    Example:
+        >>> TemporalSpatialAttention(16)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
+
     Reference:
         :cite:t:`gao2021temporal`.
     """
@@ -89,6 +93,10 @@ class TemporalChannelAttention(nn.Module):
         InvalidValueError: if ``channels`` is out of range; for an input with fewer than four
             dimensions, other channels or no frame.
         InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
+
+    Example:
+        >>> TemporalChannelAttention(16)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
 
     Reference:
         :cite:t:`gao2021temporal`.
@@ -146,6 +154,10 @@ class TemporalConv(nn.Module):
         InvalidValueError: if an argument is out of range; for an input with fewer than four
             dimensions, other channels or no frame.
         InvalidTypeError: if an argument is not an int, or the input is not real floating.
+
+    Example:
+        >>> TemporalConv(16, num_frames=8)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
 
     Reference:
         :cite:t:`gao2021temporal`.

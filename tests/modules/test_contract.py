@@ -18,7 +18,9 @@ DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening",
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
     *("PCANorm", "PCANorm power iteration"),
-    *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),  # torch's attention
+    # with the fused attention of torch
+    *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
+    "TemporalSpatialAttention",
 }
 each_module = pytest.mark.parametrize("name", MODULES)
 each_of_maps = pytest.mark.parametrize("name", MAPS)
