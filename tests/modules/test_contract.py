@@ -173,9 +173,12 @@ def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None
             actual = y(x)
         assert actual.dtype == dtype
         expected = copy.deepcopy(module)(x.float())
-        reduced = any(isinstance(part, nn.Conv2d) for part in module.modules())
-        tolerance = 0.1 if reduced else 4 * torch.finfo(dtype).eps
-        assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
+        if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
+            # they run in half, as autocast has it
+            assert (actual.float() - expected).norm() < 8 * torch.finfo(dtype).eps * expected.norm()
+        else:
+            tolerance = 4 * torch.finfo(dtype).eps
+            assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
         assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
 
 
