@@ -21,16 +21,16 @@ from matplotlib.ticker import PercentFormatter
 
 from common.checks import choose
 from common.report import COLOURS, STYLE, Curve, draw_confusion, draw_curve, read_curves, save
-from common.trial import TARGET, Options, Recipe, Trial
+from common.trial import Options, Recipe, Trial
 
 Results = dict[str, list[Trial]]
 """What the trainings of each variant came to, a training for each seed."""
 
 
-def table(results: Results) -> str:
+def table(results: Results, target: float) -> str:
     """What every variant came to over the seeds, mean and deviation, as a Markdown table."""
     lines = [
-        f"| {'variant':14} | test accuracy, % | epochs to {TARGET:.0%} | parameters | seconds |",
+        f"| {'variant':14} | test accuracy, % | epochs to {target:.0%} | parameters | seconds |",
         "|---|---|---|---|---|",
     ]
     for variant, trials in results.items():
@@ -49,7 +49,8 @@ def draw(results: Results, class_names: list[str], output: Path) -> None:
     with matplotlib.rc_context(STYLE):
         curves = Figure(figsize=(9, 3.8), layout="constrained")
         loss, accuracy = curves.subplots(1, 2)
-        matrices = Figure(figsize=(4 * len(results), 4.2), layout="constrained")
+        side = max(4.0, 0.5 * len(class_names))
+        matrices = Figure(figsize=(side * len(results), side + 0.2), layout="constrained")
         panels = matrices.subplots(1, len(results), squeeze=False)[0]
         final: list[float] = []
         for (variant, trials), colour, panel in zip(results.items(), COLOURS, panels, strict=False):
@@ -113,7 +114,10 @@ class Experiment:
             "runs": [asdict(trial) for trials in results.values() for trial in trials],
         }
         (output / "results.json").write_text(json.dumps(numbers, indent=2) + "\n")
-        print(f"\n{table(results)}\n\nFigures and results.json are in {output}\n", flush=True)
+        print(
+            f"\n{table(results, self.recipe.target)}\n\nFigures and results.json are in {output}\n",
+            flush=True,
+        )
         return results
 
     def compare(

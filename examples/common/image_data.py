@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from common.checks import require
 from common.data import Splits
-from common.images import Images, stratified_split
+from common.images import Images, fetch, stratified_split
 
 
 class Digits(Images):
@@ -49,15 +49,7 @@ class CIFAR10(Images):
         self.root, self.download = root, download
 
     def prepare_data(self) -> None:
-        if self.download:
-            self.source(self.root, download=True)
-        try:
-            self.source(self.root)
-        except RuntimeError as error:
-            raise FileNotFoundError(
-                f"No {self.source.__name__} in root={self.root!r}. Point --data.root at the folder "
-                "that holds it, or fetch it with --data.download=true."
-            ) from error
+        fetch(self.source, self.root, self.download)
 
     def load(self) -> Splits:
         learning, test = self.source(self.root, train=True), self.source(self.root, train=False)

@@ -1,5 +1,6 @@
 """Labelled images, and how they are split and augmented."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,28 @@ def stratified_split(labels: np.ndarray, held_out: int) -> tuple[np.ndarray, np.
     return tuple(
         train_test_split(indices, test_size=held_out, stratify=labels, random_state=SPLIT_SEED)
     )
+
+
+def fetch(source: Callable[..., Any], root: str, download: bool) -> None:
+    """Fetch a dataset of torchvision if asked to.
+
+    Args:
+        source: its class.
+        root: folder of the data.
+        download: whether to fetch what is not there.
+
+    Raises:
+        FileNotFoundError: if it is not there then.
+    """
+    if download:
+        source(root, download=True)
+    try:
+        source(root)
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"No {source.__name__} in root={root!r}. Point --data.root at the folder that holds "
+            "it, or fetch it with --data.download=true."
+        ) from error
 
 
 class Images(LabelledData):

@@ -16,9 +16,6 @@ from common.reproducible import EpochSeed
 Options = dict[str, Any]
 """What a variant changes of the recipe's model."""
 
-TARGET = 0.95
-"""The validation accuracy to which epochs are counted."""
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -41,14 +38,20 @@ class Recipe:
         config: the file.
         model: what its ``model`` builds.
         data: what its ``data`` builds.
+        target: the validation accuracy to which epochs are counted.
     """
 
     def __init__(
-        self, config: Path, model: type[LightningModule], data: type[LightningDataModule]
+        self,
+        config: Path,
+        model: type[LightningModule],
+        data: type[LightningDataModule],
+        target: float = 0.95,
     ) -> None:
         options = yaml.safe_load(config.read_text())
         self.model, self.model_options = model, options["model"]
         self.data, self.data_options = data, options["data"]["init_args"]
+        self.target = target
         self.epochs: int = options["trainer"]["max_epochs"]
         self.log_every_n_steps: int = options["trainer"]["log_every_n_steps"]
 
@@ -81,7 +84,7 @@ class Recipe:
             variant,
             seed,
             trainer.callback_metrics["test_accuracy"].item(),
-            next(map(int, epoch[accuracy >= np.float32(TARGET)]), None),
+            next(map(int, epoch[accuracy >= np.float32(self.target)]), None),
             sum(weight.numel() for weight in model.parameters()),
             time.perf_counter() - start,
             model.confusion.compute().tolist(),

@@ -1,5 +1,6 @@
 """The image classification example as it is used: it trains, resumes, tests, predicts, compares."""
 
+import copy
 import csv
 import sys
 from collections.abc import Callable, Iterator
@@ -145,15 +146,12 @@ def test_comparisons_share_recipe_seed_and_budget(example: SimpleNamespace, tmp_
     assert first.confusion == second.confusion
 
 
-def test_epochs_are_counted_until_the_target(
-    example: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_epochs_are_counted_until_the_target(example: SimpleNamespace, tmp_path: Path) -> None:
+    recipe = copy.copy(example.compare.EXPERIMENT.recipe)
     reached = {}
-    for target in (0.0, 1.1):
-        monkeypatch.setattr(example.common.trial, "TARGET", target)
-        recipe = example.compare.EXPERIMENT.recipe
-        done = recipe.train("avg", {"head": "avg"}, 0, 1, tmp_path / str(target))
-        reached[target] = done.epochs_to_target
+    for recipe.target in (0.0, 1.1):
+        trial = recipe.train("avg", {"head": "avg"}, 0, 1, tmp_path / str(recipe.target))
+        reached[recipe.target] = trial.epochs_to_target
     assert reached == {0.0: 1, 1.1: None}
 
 

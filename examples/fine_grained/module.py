@@ -1,0 +1,54 @@
+"""A fine-grained classifier: a trunk, perhaps trained elsewhere, and a pooling of its features."""
+
+from typing import Any
+
+from common.checks import require
+from common.classifier import Classifier
+from network import build_network
+from pretrained import find_weights, load_checkpoint, load_weights
+
+
+class FineGrainedClassifier(Classifier):
+    """A trunk, a pooling and a linear layer.
+
+    Weights to start from are read when a training begins: what is trained stands on its own.
+
+    Args:
+        head: ``avg``, ``mpn``, ``isqrt``, ``mtp``, ``mpa`` or ``log``.
+        backbone: ``patch_resnet``, ``small_resnet``, ``resnet18`` or ``resnet50``.
+        num_classes: number of classes.
+        in_channels: channels of the images.
+        reduced_channels: channels on which a covariance is taken; by default those of the backbone.
+        weights: torchvision's for the backbone, such as ``IMAGENET1K_V2``, which are fetched.
+        init_from: a checkpoint of this or of the image classification example, which gives trunk
+            and pooling, and takes the place of ``weights``.
+        recipe: how to train, the options of every classifier.
+
+    Raises:
+        ValueError: if an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        head: str = "isqrt",
+        backbone: str = "patch_resnet",
+        num_classes: int = 12,
+        in_channels: int = 1,
+        reduced_channels: int | None = None,
+        weights: str | None = None,
+        init_from: str | None = None,
+        **recipe: Any,
+    ) -> None:
+        network = build_network(backbone, head, num_classes, in_channels, reduced_channels)
+        super().__init__(network, num_classes, **recipe)
+        self.weights = None if weights is None else find_weights(backbone, weights)
+        colours = weights is None or in_channels == 3
+        require(colours, "in_channels", "3 with weights of torchvision", in_channels)
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
+        if self.hparams.init_from is not None:
+            load_checkpoint(self.network, self.hparams.init_from)
+        elif self.weights is not None:
+            load_weights(self.network.trunk, self.weights)
