@@ -106,5 +106,5 @@ def report(metrics: Path, matrix: np.ndarray, names: Sequence[str], path: Path) 
         loss.legend()
         draw_confusion(confusion, matrix, names)
         tested = curves["test_accuracy"][1][-1]
-        confusion.set_title(f"Test set: {tested:.1%} of {int(matrix.sum())} images right")
+        confusion.set_title(f"Test set: {tested:.1%} of {int(matrix.sum())} right")
         save(figure, path)
