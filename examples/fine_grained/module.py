@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from common.checks import require
+from checkpoint import load_checkpoint
 from common.classifier import Classifier
+from common.pretrained import find_weights, load_weights
 from network import build_network
-from pretrained import find_weights, load_checkpoint, load_weights
 
 
 class FineGrainedClassifier(Classifier):
@@ -41,9 +41,7 @@ class FineGrainedClassifier(Classifier):
     ) -> None:
         network = build_network(backbone, head, num_classes, in_channels, reduced_channels)
         super().__init__(network, num_classes, **recipe)
-        self.weights = None if weights is None else find_weights(backbone, weights)
-        colours = weights is None or in_channels == 3
-        require(colours, "in_channels", "3 with weights of torchvision", in_channels)
+        self.weights = find_weights(backbone, in_channels, weights)
 
     def setup(self, stage: str) -> None:
         if stage != "fit":

@@ -1,29 +1,12 @@
-"""Weights to start from: torchvision's of a trunk, or an own checkpoint's of trunk and pooling."""
+"""Weights to start from: those of trunk and pooling in a checkpoint of an example."""
 
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_model_weights, list_models
 
-from common.checks import choose, require
-
-
-def find_weights(backbone: str, weights: str) -> WeightsEnum:
-    """Torchvision's weights of that name.
-
-    Raises:
-        ValueError: if the backbone has none, or none of that name.
-    """
-    require(backbone in list_models(), "weights", f"null for backbone {backbone!r}", weights)
-    return choose("weights", get_model_weights(backbone).__members__, weights)
-
-
-def load_weights(trunk: nn.Module, weights: WeightsEnum) -> None:
-    """Fetch torchvision's weights and put them into a trunk; their classifier is left out."""
-    state = weights.get_state_dict(progress=False, check_hash=True)
-    trunk.load_state_dict({name: state[name] for name in state if not name.startswith("fc.")})
+from common.checks import require
 
 
 def read_checkpoint(path: str) -> dict[str, Tensor]:
