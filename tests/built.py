@@ -110,3 +110,26 @@ def features(*batch: int, seed: int = 0) -> Tensor:
     x = torch.randn(*(batch or (16,)), 6, 5, 4, generator=generator)
     mix = torch.randn(6, 6, generator=generator) + 2 * torch.eye(6)
     return torch.einsum("dc,nchw->ndhw", mix, x) + torch.arange(6.0)[:, None, None]
+
+
+def weighted(y: Tensor) -> Tensor:
+    """A loss in which every output counts differently."""
+    return (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
+
+
+def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Those of the input and of the parameters."""
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    return list(torch.autograd.grad(weighted(module(x)), [x, *module.parameters()]))
+
+
+def unlike_at_first(module: nn.Module) -> nn.Module:
+    """The module with nothing left at its start, running averages of torch's layers included."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.uniform_(part.running_mean, -0.5, 0.5)
+            nn.init.uniform_(part.running_var, 0.5, 1.5)
+    return module

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from built import gradients, unlike_at_first
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -24,22 +25,7 @@ def images(H: int = 7, W: int = 5, N: int = 3) -> Tensor:
 
 def trained(name: str, **options) -> CovAttention:
     """An attention with nothing left at its start."""
-    module = CovAttention(6, 4, grid_size=3, **PARTS[name], **options)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.uniform_(part.running_mean, -0.5, 0.5)
-            nn.init.uniform_(part.running_var, 0.5, 1.5)
-    return module
-
-
-def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
-    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    y = module(x)
-    loss = (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
-    return list(torch.autograd.grad(loss, [x, *module.parameters()]))
+    return unlike_at_first(CovAttention(6, 4, grid_size=3, **PARTS[name], **options))
 
 
 def weights(rows: nn.Sequential, matrix: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from built import BATCH_NORMS, MAPS, MODULES, NORMS, features, sample
+from built import BATCH_NORMS, MAPS, MODULES, NORMS, features, gradients, sample, weighted
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
@@ -40,16 +40,6 @@ def trained(name: str, **options) -> nn.Module:
     for seed in (1, 2):
         module(sample(name, seed=seed).to(next(module.parameters(), torch.ones(())).dtype))
     return module
-
-
-def weighted(y: Tensor) -> Tensor:
-    """A loss in which every output counts differently."""
-    return (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
-
-
-def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
-    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    return list(torch.autograd.grad(weighted(module(x)), [x, *module.parameters()]))
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from built import gradients, unlike_at_first
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -40,28 +41,9 @@ def pool(**options) -> AttentiveTemporalCovPool:
     return AttentiveTemporalCovPool(6, 8, attention_channels=5, reduced_channels=4, **options)
 
 
-def trained(module: nn.Module) -> nn.Module:
-    """The module with nothing left at its start."""
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    for part in module.modules():
-        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.uniform_(part.running_mean, -0.5, 0.5)
-            nn.init.uniform_(part.running_var, 0.5, 1.5)
-    return module
-
-
-def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
-    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    y = module(x)
-    loss = (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
-    return list(torch.autograd.grad(loss, [x, *module.parameters()]))
-
-
 @each_number_of_frames
 def test_spatial_attention_is_its_formula(T: int) -> None:
-    block = trained(TemporalSpatialAttention(6)).double().eval()
+    block = unlike_at_first(TemporalSpatialAttention(6)).double().eval()
     x = videos(T).double()
     expected = []
     for t in range(T):
@@ -77,7 +59,7 @@ def test_spatial_attention_is_its_formula(T: int) -> None:
 
 @each_number_of_frames
 def test_channel_attention_is_its_formula(T: int) -> None:
-    block = trained(TemporalChannelAttention(6)).double()
+    block = unlike_at_first(TemporalChannelAttention(6)).double()
     x = videos(T).double()
     means = x.mean((-2, -1))
     first, second = block.gate[0], block.gate[2]
@@ -96,7 +78,7 @@ def test_channel_attention_is_its_formula(T: int) -> None:
 @each_number_of_frames
 @pytest.mark.parametrize("num_frames", [1, 2, 6, 8])  # kernels of 1, 2, 4 and 5 frames
 def test_temporal_conv_is_its_formula(T: int, num_frames: int) -> None:
-    block = trained(TemporalConv(6, num_frames)).double()
+    block = unlike_at_first(TemporalConv(6, num_frames)).double()
     k = num_frames // 2 + 1
     x = videos(T).double()
     weight = block.conv.weight[..., 0]  # (C, C, k)
@@ -118,7 +100,7 @@ def test_a_temporal_conv_wakes_from_zero() -> None:
 
 @each_block
 def test_blocks_take_any_layout(name: str) -> None:
-    block = trained(BLOCKS[name](6)).eval()
+    block = unlike_at_first(BLOCKS[name](6)).eval()
     x = videos()
     expected = block(x)
     assert expected.shape == x.shape
@@ -135,7 +117,7 @@ def test_blocks_take_any_layout(name: str) -> None:
 @each_half
 @each_block
 def test_blocks_in_half(name: str, dtype: torch.dtype) -> None:
-    block = trained(BLOCKS[name](6))
+    block = unlike_at_first(BLOCKS[name](6))
     x = videos().to(dtype)
     expected = block(x.float())
     with torch.autocast("cpu", dtype=dtype):
@@ -175,7 +157,7 @@ def test_the_affinities_are_not_kept() -> None:
 
 
 def test_a_second_derivative_of_the_attention_raises() -> None:
-    block = trained(TemporalSpatialAttention(6))
+    block = unlike_at_first(TemporalSpatialAttention(6))
     x = videos().requires_grad_()
     (grad,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="not implemented"):
@@ -190,7 +172,7 @@ def reduced(module: AttentiveTemporalCovPool, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("options", [{}, {"pool": MPACovPool, "vectorize": "isometric"}])
 def test_one_frame_is_a_covariance_pooling(options: dict) -> None:
-    module = trained(pool(level="frame", **OFF, **options)).eval()
+    module = unlike_at_first(pool(level="frame", **OFF, **options)).eval()
     x = videos(1)
     assert_close(module(x), module.pool(reduced(module, x)[:, 0]))
 
@@ -198,7 +180,7 @@ def test_one_frame_is_a_covariance_pooling(options: dict) -> None:
 @each_number_of_frames
 def test_levels_are_their_formulas(T: int) -> None:
     x = videos(T)
-    module = trained(pool(level="video", **OFF)).eval()
+    module = unlike_at_first(pool(level="video", **OFF)).eval()
     together = torch.cat(list(reduced(module, x).unbind(1)), -1)
     assert_close(module(x), ISQRTCovPool(4)(together))
     module.level = "frame"
@@ -207,7 +189,7 @@ def test_levels_are_their_formulas(T: int) -> None:
 
 
 def test_the_path_is_its_formula() -> None:
-    module = trained(pool()).eval()
+    module = unlike_at_first(pool()).eval()
     x = videos()
     h = torch.stack([module.attention_reduction(frame) for frame in x.unbind(1)], 1)
     h = module.channel_attention(module.spatial_attention(h))
@@ -220,7 +202,7 @@ def test_the_path_is_its_formula() -> None:
 @each_level
 @pytest.mark.parametrize("switches", list(product([True, False], repeat=3)))
 def test_every_combination_trains(T: int, level: str, switches: tuple[bool, ...]) -> None:
-    module = trained(pool(level=level, **dict(zip(OFF, switches, strict=True))))
+    module = unlike_at_first(pool(level=level, **dict(zip(OFF, switches, strict=True))))
     assert module(videos(T)).shape == (2, module.out_features)
     for grad in gradients(module, videos(T)):
         assert torch.isfinite(grad).all()
@@ -247,16 +229,16 @@ def test_only_the_temporal_parts_see_the_order_of_frames(level: str) -> None:
     x = videos()
     shuffled = x[:, [3, 0, 7, 1, 5, 2, 6, 4]]
     for switch in OFF:
-        module = trained(pool(level=level, **(OFF | {switch: True}))).eval()
+        module = unlike_at_first(pool(level=level, **(OFF | {switch: True}))).eval()
         assert (module(x) - module(shuffled)).abs().max() > 1e-3
-    module = trained(pool(level=level, **OFF)).eval()
+    module = unlike_at_first(pool(level=level, **OFF)).eval()
     assert_close(module(x), module(shuffled))
 
 
 @each_level
 @each_number_of_frames
 def test_a_circular_shift_changes_nothing_without_spatial_attention(level: str, T: int) -> None:
-    module = trained(pool(level=level, spatial_attention=False)).eval()
+    module = unlike_at_first(pool(level=level, spatial_attention=False)).eval()
     x = videos(T)
     assert_close(module(x.roll(2, 1)), module(x), rtol=1e-4, atol=1e-5)
 
@@ -288,7 +270,7 @@ def test_options_reach_their_parts() -> None:
 @each_level
 def test_compiles_without_a_graph_break(level: str) -> None:
     torch._dynamo.reset()
-    module = trained(pool(level=level, iterations=1))
+    module = unlike_at_first(pool(level=level, iterations=1))
     compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend="aot_eager")
     for mode in (True, False):
         module.train(mode)
@@ -301,14 +283,14 @@ def test_compiles_without_a_graph_break(level: str) -> None:
 @each_block
 def test_blocks_compile_for_any_number_of_frames(name: str) -> None:
     torch._dynamo.reset()
-    block = trained(BLOCKS[name](6)).eval()
+    block = unlike_at_first(BLOCKS[name](6)).eval()
     compiled = torch.compile(block, fullgraph=True, dynamic=True, backend="aot_eager")
     for T in (8, 3):
         assert_close(compiled(videos(T)), block(videos(T)), rtol=1e-4, atol=1e-4)
 
 
 def test_copies_checkpoints_and_export() -> None:
-    module = trained(pool()).eval()
+    module = unlike_at_first(pool()).eval()
     x = videos()
     expected = module(x)
     loaded = pool().eval()
@@ -321,7 +303,7 @@ def test_copies_checkpoints_and_export() -> None:
 @each_half
 @each_level
 def test_half_features_return_half(level: str, dtype: torch.dtype) -> None:
-    module = trained(pool(level=level))
+    module = unlike_at_first(pool(level=level))
     x = videos().to(dtype)
     with torch.autocast("cpu", dtype=dtype):
         actual = module(x)
@@ -330,7 +312,7 @@ def test_half_features_return_half(level: str, dtype: torch.dtype) -> None:
 
 
 def test_channels_last_frames_give_the_same() -> None:
-    module = trained(pool())
+    module = unlike_at_first(pool())
     x = videos()
     fast = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
     same = zip(gradients(module, fast), gradients(module, x), strict=True)
