@@ -54,7 +54,8 @@ def draw(results: Results, class_names: list[str], output: Path) -> None:
         matrices = Figure(figsize=(side * len(results), side + 0.2), layout="constrained")
         panels = matrices.subplots(1, len(results), squeeze=False)[0]
         final: list[float] = []
-        for (variant, trials), colour, panel in zip(results.items(), cycle(COLOURS), panels, strict=False):
+        drawn = zip(results.items(), cycle(COLOURS), panels, strict=False)
+        for (variant, trials), colour, panel in drawn:
             logs = [read_curves(Path(trial.metrics)) for trial in trials]
             validation: list[Curve] = [log["val_accuracy"] for log in logs]
             draw_curve(loss, [log["train_loss"] for log in logs], variant, colour)

@@ -1,6 +1,8 @@
 """Poolings that make a vector of features: their mean, or how they vary together."""
 
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -34,3 +36,9 @@ HEADS: dict[str, Callable[..., nn.Module]] = {
     "mtp": MTPCovPool,
     "mpa": MPACovPool,
 }
+
+
+def classifier_of(trunk: nn.Module, pool: Any, num_classes: int) -> nn.Sequential:
+    """A trunk, a pooling of its features, and a linear layer of what that gives."""
+    classifier = nn.Linear(pool.out_features, num_classes)
+    return nn.Sequential(OrderedDict(trunk=trunk, pool=pool, classifier=classifier))

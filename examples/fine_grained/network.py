@@ -4,7 +4,6 @@ All but the pooling is the same for every head; a large trunk keeps the resoluti
 one stage in the last where a covariance is taken, which needs many positions.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from torch import nn
@@ -65,6 +64,4 @@ def build_network(
     build_trunk = choose("backbone", BACKBONES, backbone)
     build_pool = choose("head", HEADS, head)
     trunk, channels = build_trunk(in_channels, False, 2 if head == "avg" else 1)
-    pool = build_pool(channels, reduced_channels)
-    classifier = nn.Linear(pool.out_features, num_classes)
-    return nn.Sequential(OrderedDict(trunk=trunk, pool=pool, classifier=classifier))
+    return heads.classifier_of(trunk, build_pool(channels, reduced_channels), num_classes)

@@ -5,7 +5,6 @@ how they vary together. The norm of the stem, the first of the trunk, scales its
 or whitens them together. All else is the same whatever the choice.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 
 from common.backbones import BACKBONES
 from common.checks import choose
-from common.heads import HEADS
+from common.heads import HEADS, classifier_of
 from covlayers import DecorrelatedBatchNorm, IterNorm, PCANorm
 
 
@@ -69,6 +68,4 @@ def build_network(
         if isinstance(module, nn.BatchNorm2d)
     )
     trunk.set_submodule(path, build_norm(stem.num_features, **norm_options or {}))
-    pool = build_pool(channels, reduced_channels)
-    classifier = nn.Linear(pool.out_features, num_classes)
-    return nn.Sequential(OrderedDict(trunk=trunk, pool=pool, classifier=classifier))
+    return classifier_of(trunk, build_pool(channels, reduced_channels), num_classes)
