@@ -1,7 +1,6 @@
 """Global covariance pooling of videos."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from covlayers.functional.checks import (
     check_count,
     check_tensor,
 )
-from covlayers.modules.pooling import CovPool
+from covlayers.modules.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling_presets import ISQRTCovPool
 from covlayers.modules.reduction import Reduction
 from covlayers.modules.temporal_attention import (
@@ -39,10 +38,9 @@ class AttentiveTemporalCovPool(nn.Module):
     where :math:`R_1` and :math:`R_2` reduce the channels, to :math:`a` and to :math:`c`, each by a
     1x1 convolution without bias, batch normalisation and ReLU, and
 
-    - TSA, :class:`~covlayers.TemporalSpatialAttention`, lets positions
-      attend to each other by the two frames before;
-    - TCA, :class:`~covlayers.TemporalChannelAttention`, weighs channels
-      by how their means change;
+    - TSA, :class:`~covlayers.TemporalSpatialAttention`, lets positions attend to each other by the
+      two frames before;
+    - TCA, :class:`~covlayers.TemporalChannelAttention`, weighs channels by how their means change;
     - TConv, :class:`~covlayers.TemporalConv`, convolves over time.
 
     A covariance pooling follows, of the positions of all frames together or of each frame's own:
@@ -65,8 +63,8 @@ class AttentiveTemporalCovPool(nn.Module):
         channel_attention: whether to apply TCA.
         temporal_conv: whether to apply TConv.
         level: ``"video"`` or ``"frame"``.
-        pool: what makes the covariance pooling of ``reduced_channels``: a class such as
-            :class:`CovPool` or its presets, or a function that returns one.
+        pool: class, or function, to build the pooling of ``(N, c, M)`` from ``reduced_channels``,
+            ``device``, ``dtype`` and options; it has the attribute ``out_features``.
         device: of the parameters; ``pool`` gets it too.
         dtype: of the parameters; ``pool`` gets it too.
         **options: of ``pool``, e.g. ``vectorize``, ``eps``, ``shrinkage``.
@@ -82,7 +80,8 @@ class AttentiveTemporalCovPool(nn.Module):
         InvalidValueError: for an option out of range or an unknown level, when the module is built;
             for an input of other than five dimensions, with other channels than ``in_channels``, no
             frame, or fewer than two positions in all (in a frame, at the frame level).
-        InvalidTypeError: for a number of a wrong type, or an input that is not real floating.
+        InvalidTypeError: for an option of a wrong type, a ``pool`` that builds no module with
+            ``out_features``, or an input that is not real floating.
 
     Example:
         >>> pool = AttentiveTemporalCovPool(64, 8, attention_channels=32, reduced_channels=16)
@@ -104,7 +103,7 @@ class AttentiveTemporalCovPool(nn.Module):
         channel_attention: bool = True,
         temporal_conv: bool = True,
         level: str = "video",
-        pool: Callable[..., CovPool] = ISQRTCovPool,
+        pool: PoolFactory = ISQRTCovPool,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **options: Any,
@@ -133,12 +132,9 @@ class AttentiveTemporalCovPool(nn.Module):
             self.channel_attention = TemporalChannelAttention(a, device=device, dtype=dtype)
         if temporal_conv:
             self.temporal_conv = TemporalConv(c, num_frames, device=device, dtype=dtype)
-        self.pool = pool(c, device=device, dtype=dtype, **options)
-
-    @property
-    def out_features(self) -> int:
-        """Length of the output vector."""
-        return self.pool.out_features
+        built: Any = build_pool(pool, c, device, dtype, options)
+        self.pool: nn.Module = built
+        self.out_features: int = built.out_features
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``(N, T, C, H, W)`` to ``(N, out_features)``."""

@@ -161,7 +161,7 @@ def test_parts_can_be_left_out(build: Callable[..., pl.LightningModule], option:
         ({"head_options": {"level": "clip"}}, "level must be .*"),
         (
             {"weights": "IMAGENET1K_V1"},
-            "weights must be null with 'small_cnn', got 'IMAGENET1K_V1'",
+            "weights must be null for backbone 'small_cnn', got 'IMAGENET1K_V1'",
         ),
         (
             {"weights": "IMAGENET1K_V1", "backbone": "resnet18"},
