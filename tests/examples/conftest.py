@@ -19,22 +19,26 @@ def stems(folder: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def load_example() -> Iterator[Callable[[str], SimpleNamespace]]:
-    """Import the modules of an example; its own are forgotten after the test module."""
-    folders: list[Path] = []
+    """Import the modules of an example; its own are forgotten when another one follows."""
+    loaded: list[str] = []
+
+    def forget() -> None:
+        while loaded:
+            name = loaded.pop()
+            sys.path.remove(str(EXAMPLES / name))
+            for stem in stems(name):
+                sys.modules.pop(stem, None)
 
     def load(name: str) -> SimpleNamespace:
-        folder = EXAMPLES / name
-        folders.append(folder)
-        sys.path.insert(0, str(folder))
+        forget()
+        loaded.append(name)
+        sys.path.insert(0, str(EXAMPLES / name))
         common = {stem: importlib.import_module(f"common.{stem}") for stem in stems("common")}
         own = {stem: importlib.import_module(stem) for stem in stems(name)}
         return SimpleNamespace(**own, common=SimpleNamespace(**common))
 
     yield load
-    for folder in folders:
-        sys.path.remove(str(folder))
-        for name in stems(folder.name):
-            sys.modules.pop(name, None)
+    forget()
 
 
 @pytest.fixture(scope="module", autouse=True)
