@@ -35,6 +35,7 @@ myst_links_external_new_tab = False
 # Interface pages, from the docstrings
 autosummary_generate = True
 autodoc_typehints = "none"  # the Args and Shape blocks say it better
+autodoc_preserve_defaults = True  # a class by its name
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

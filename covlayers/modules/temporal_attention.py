@@ -74,8 +74,9 @@ class TemporalChannelAttention(nn.Module):
     r"""A weight for each channel of a frame, by how its mean changes from the frames before.
 
     .. math:: y_t = \tfrac12 \bigl( \sigma(g_t - g_{t-1}) + \sigma(\tfrac12 (g_t - g_{t-2}))
-              \bigr)\, x_t, \qquad g_t = \tfrac1M \sum_a (x_t)_a, \qquad
-              \sigma(d) = \operatorname{sigmoid}(W_2 \operatorname{ReLU}(W_1 d + b_1) + b_2)
+              \bigr)\, x_t, \qquad g_t = \tfrac1M \sum_a (x_t)_a
+
+    .. math:: \sigma(d) = \operatorname{sigmoid}(W_2 \operatorname{ReLU}(W_1 d + b_1) + b_2)
 
     with :math:`t` counted modulo :math:`T`. The two 1x1 convolutions, to :math:`4C` channels and
     back, are shared by both differences.

@@ -84,7 +84,7 @@ class SecondOrderHead(nn.Module):
     .. math:: \underbrace{W (t + P v)}_{\texttt{sum}} \qquad
               \underbrace{W \begin{bmatrix} t \\ v \end{bmatrix}}_{\texttt{concat}} \qquad
               \underbrace{W_t\, t + W_v\, v}_{\texttt{late}} \qquad
-              \underbrace{W v}_{\texttt{visual\_only}}
+              \underbrace{W v}_{\texttt{visual_only}}
 
     where each of :math:`W, W_t, W_v, P` has a bias. The order of the visual tokens does not matter.
     ``"late"`` is the fusion of the papers.

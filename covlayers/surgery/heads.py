@@ -105,9 +105,10 @@ def replace_head(
             pooling.
 
     Example:
-        >>> conv, mean = nn.Conv2d(3, 64, 3), nn.AdaptiveAvgPool2d(1)
-        >>> layers = OrderedDict(conv=conv, avgpool=mean, flat=nn.Flatten(), fc=nn.Linear(64, 1000))
-        >>> model = replace_head(nn.Sequential(layers), CovPool, 10, reduced_channels=16)
+        >>> model = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 64, 3)))
+        >>> model.avgpool, model.flat = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> model.fc = nn.Linear(64, 1000)
+        >>> model = replace_head(model, CovPool, 10, reduced_channels=16)
         >>> model.fc, model(torch.randn(2, 3, 8, 8)).shape
         (Linear(in_features=136, out_features=10, bias=True), torch.Size([2, 10]))
 
