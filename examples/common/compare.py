@@ -69,7 +69,7 @@ def draw(results: Results, class_names: list[str], output: Path) -> None:
         lowest = max(0.0, 1 - 4 * (1 - min(final)))
         accuracy.set(title="Validation accuracy", ylim=(min(lowest, 0.9), 1.002))
         accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        accuracy.legend(loc="lower right")
+        accuracy.legend(loc="best")
         save(curves, output / "learning_curves.png")
         save(matrices, output / "confusion.png")
 

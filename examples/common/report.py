@@ -70,7 +70,8 @@ def draw_confusion(axes: Axes, matrix: np.ndarray, names: Sequence[str]) -> None
         axes.set(xticks=[], yticks=[])
         return
     tilt = 45 if max(map(len, names)) > 2 else 0
-    axes.set_xticks(range(len(names)), names, rotation=tilt)
+    place = {"ha": "right", "rotation_mode": "anchor"} if tilt else {}
+    axes.set_xticks(range(len(names)), names, rotation=tilt, **place)
     axes.set_yticks(range(len(names)), names)
     for row, column in np.argwhere(matrix):
         colour = "white" if row == column and share[row, column] > 0.5 else "#333333"
