@@ -18,7 +18,7 @@ demo: $(VENV)/.extra-examples ## compare pooling heads and normalisations on rea
 	$(BIN)/python examples/image_classification/compare.py
 
 test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the doctests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.extra-dev ## check style, formatting and types
 	$(BIN)/ruff check .
