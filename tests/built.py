@@ -68,6 +68,9 @@ POOLS: dict[str, Callable[..., nn.Module]] = {
 ATTENTION: dict[str, Callable[..., nn.Module]] = {
     "CovAttention": lambda **options: cl.CovAttention(6, 4, grid_size=3, **options),
     "CovAttention channel": lambda **options: cl.CovAttention(6, 4, position=False, **options),
+    "CovAttention position": lambda **options: cl.CovAttention(
+        6, 4, channel=False, grid_size=3, **options
+    ),
 }
 HEADS: dict[str, Callable[..., nn.Module]] = {
     **{

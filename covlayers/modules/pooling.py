@@ -17,7 +17,6 @@ from covlayers.functional.checks import (
     check_tensor,
 )
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.gaussian import gaussian_embedding
 from covlayers.functional.matrix_functions import (
     choose_backward,
     choose_method,
@@ -65,8 +64,8 @@ class CovPool(nn.Module):
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
         function: :math:`f`: ``"sqrt"``; ``"log"``; a real number :math:`p`, for the power
             :math:`A^p`; or a module from symmetric matrices :math:`(N, n, n)` to matrices of the
-            same shape, e.g. :class:`SVPowerNorm`, of which
-            ``"triu"`` and ``"isometric"`` read the upper triangle.
+            same shape, e.g. :class:`SVPowerNorm`, of which ``"triu"`` and ``"isometric"`` read the
+            upper triangle.
         mean_weight: weight :math:`w > 0` of the mean, in inverse units of the features; None for
             the covariance alone.
         method: how to compute the function, see :func:`covlayers.functional.sqrtm`; the default
@@ -181,7 +180,7 @@ class CovPool(nn.Module):
     def _matrix(self, x: Tensor) -> Tensor:
         if self.mean_weight is None:
             return F.covariance(x, eps=self.eps, shrinkage=self.shrinkage)
-        return gaussian_embedding(
+        return F.gaussian_embedding(
             x, mean_weight=self.mean_weight, eps=self.eps, shrinkage=self.shrinkage
         )
 

@@ -119,30 +119,6 @@ def test_memory_format_is_kept(name: str) -> None:
         assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
-@each_part
-def test_compiles_without_a_graph_break(name: str) -> None:
-    torch._dynamo.reset()
-    module = trained(name)
-    compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend="aot_eager")
-    for mode in (True, False):
-        module.train(mode)
-        compiled.train(mode)
-        same = zip(gradients(compiled, images()), gradients(module, images()), strict=True)
-        for a, b in same:
-            assert_close(a, b, rtol=1e-3, atol=1e-3)
-
-
-@each_part
-def test_copies_checkpoints_and_export(name: str) -> None:
-    module = trained(name).eval()
-    x = images()
-    loaded = trained(name).eval()
-    loaded.load_state_dict(module.state_dict())
-    for twin in (copy.deepcopy(module), loaded):
-        assert_close(twin(x), module(x), rtol=0, atol=0)
-    assert_close(torch.export.export(module, (x,)).module()(x), module(x))
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @each_part
 def test_half(name: str, dtype: torch.dtype) -> None:

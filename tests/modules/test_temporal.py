@@ -267,19 +267,6 @@ def test_options_reach_their_parts() -> None:
     assert small.out_features == 40 * 41 // 2
 
 
-@each_level
-def test_compiles_without_a_graph_break(level: str) -> None:
-    torch._dynamo.reset()
-    module = unlike_at_first(pool(level=level, iterations=1))
-    compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend="aot_eager")
-    for mode in (True, False):
-        module.train(mode)
-        compiled.train(mode)
-        same = zip(gradients(compiled, videos()), gradients(module, videos()), strict=True)
-        for a, b in same:
-            assert_close(a, b, rtol=1e-3, atol=1e-3)
-
-
 @each_block
 def test_blocks_compile_for_any_number_of_frames(name: str) -> None:
     torch._dynamo.reset()
@@ -287,17 +274,6 @@ def test_blocks_compile_for_any_number_of_frames(name: str) -> None:
     compiled = torch.compile(block, fullgraph=True, dynamic=True, backend="aot_eager")
     for T in (8, 3):
         assert_close(compiled(videos(T)), block(videos(T)), rtol=1e-4, atol=1e-4)
-
-
-def test_copies_checkpoints_and_export() -> None:
-    module = unlike_at_first(pool()).eval()
-    x = videos()
-    expected = module(x)
-    loaded = pool().eval()
-    loaded.load_state_dict(module.state_dict())
-    for twin in (copy.deepcopy(module), loaded):
-        assert_close(twin(x), expected, rtol=0, atol=0)
-    assert_close(torch.export.export(module, (x,)).module()(x), expected)
 
 
 @each_half
