@@ -2,13 +2,16 @@
 
 from covlayers import functional
 from covlayers.modules import (
+    AdaIN,
     AttentiveTemporalCovPool,
     CholeskyWhitening,
+    ColoringOrthogonalityLoss,
     CovAttention,
     CovPool,
     CrossCovPool,
     DecorrelatedBatchNorm,
     GroupWhitening,
+    GroupWhiteningColoring,
     ISQRTCovPool,
     IterNorm,
     MPACovPool,
@@ -22,6 +25,8 @@ from covlayers.modules import (
     TemporalChannelAttention,
     TemporalConv,
     TemporalSpatialAttention,
+    WhiteningColoring,
+    WhiteningLoss,
     ZCAWhitening,
 )
 from covlayers.surgery import (
@@ -37,14 +42,17 @@ from covlayers.surgery import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaIN",
     "AttentiveTemporalCovPool",
     "CholeskyWhitening",
+    "ColoringOrthogonalityLoss",
     "ConditioningMonitor",
     "CovAttention",
     "CovPool",
     "CrossCovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
+    "GroupWhiteningColoring",
     "ISQRTCovPool",
     "IterNorm",
     "MPACovPool",
@@ -58,6 +66,8 @@ __all__ = [
     "TemporalChannelAttention",
     "TemporalConv",
     "TemporalSpatialAttention",
+    "WhiteningColoring",
+    "WhiteningLoss",
     "ZCAWhitening",
     "__version__",
     "convert_batchnorm",

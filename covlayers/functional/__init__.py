@@ -51,7 +51,8 @@ from covlayers.functional.methods import (
 from covlayers.functional.projector import spectral_projector
 from covlayers.functional.rule import Backward, Rule, Saved
 from covlayers.functional.triangle import triu_matrix, triu_vector
-from covlayers.functional.whitening import color, whiten, whiten_color
+from covlayers.functional.whitening import color, whiten
+from covlayers.functional.whitening_coloring import whiten_color
 from covlayers.functional.whitening_matrix import whitening_matrix
 
 __all__ = [

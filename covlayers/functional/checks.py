@@ -145,6 +145,15 @@ def check_number(
         raise InvalidValueError(f"{name} must lie in {bracket}{low}, {high}], got {value}.")
 
 
+def check_values(name: str, x: Tensor, fine: Tensor, expected: str) -> None:
+    """Every value of ``x`` is ``fine``; a compiled graph, which cannot branch on it, asserts it."""
+    if torch.compiler.is_compiling():
+        torch._assert_async(fine.all(), f"{name} must {expected}")
+    elif not fine.all():
+        some = x.detach()[~fine][:3].tolist()
+        raise InvalidValueError(f"{name} must {expected}, got {some}.")
+
+
 def check_choice(name: str, value: str, menu: tuple[str, ...]) -> None:
     """One of a few words."""
     if value not in menu:

@@ -8,6 +8,9 @@ from covlayers.modules.pca_norm import PCANorm
 from covlayers.modules.pooling import CovPool
 from covlayers.modules.pooling_presets import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
 from covlayers.modules.power_norm import SVPowerNorm
+from covlayers.modules.style import WhiteningColoring
+from covlayers.modules.style_losses import ColoringOrthogonalityLoss, WhiteningLoss
+from covlayers.modules.style_variants import AdaIN, GroupWhiteningColoring
 from covlayers.modules.switchable_whitening import SwitchableWhitening
 from covlayers.modules.temporal import AttentiveTemporalCovPool
 from covlayers.modules.temporal_attention import (
@@ -19,13 +22,16 @@ from covlayers.modules.vision_transformer import SecondOrderHead
 from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
 
 __all__ = [
+    "AdaIN",
     "AttentiveTemporalCovPool",
     "CholeskyWhitening",
+    "ColoringOrthogonalityLoss",
     "CovAttention",
     "CovPool",
     "CrossCovPool",
     "DecorrelatedBatchNorm",
     "GroupWhitening",
+    "GroupWhiteningColoring",
     "ISQRTCovPool",
     "IterNorm",
     "MPACovPool",
@@ -39,5 +45,7 @@ __all__ = [
     "TemporalChannelAttention",
     "TemporalConv",
     "TemporalSpatialAttention",
+    "WhiteningColoring",
+    "WhiteningLoss",
     "ZCAWhitening",
 ]

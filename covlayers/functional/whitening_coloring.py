@@ -1,0 +1,131 @@
+"""Whitening-coloring: features with the mean and covariance of others."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from covlayers.functional.checks import (
+    InvalidValueError,
+    check_broadcast,
+    check_number,
+    check_positions,
+    check_same,
+    check_shape,
+    check_tensor,
+)
+from covlayers.functional.core import Method
+from covlayers.functional.matrix_functions import invsqrtm, sqrtm
+from covlayers.functional.precision import full_precision
+from covlayers.functional.rule import Backward
+from covlayers.functional.weighted_moments import Shrinkage, check_shrinkage, weighted_moments
+from covlayers.functional.whitening import color
+
+
+class Target(NamedTuple):
+    """What features are coloured to: a mean, and the root of a covariance."""
+
+    mean: Tensor  # (*, C)
+    root: Tensor  # (*, C, C)
+
+
+@dataclass(frozen=True)
+class WhitenColor:
+    r"""The options of whitening-coloring, and its two halves.
+
+    The features need only be multiplied once, by :math:`\Sigma_s^{1/2} \Sigma_c^{-1/2}`.
+    """
+
+    eps: float
+    shrinkage: Shrinkage
+    method: str | Method
+    backward: str | Backward | None
+
+    def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
+        """That of a style ``(*, C, M)`` over weighted positions."""
+        mean, cov = weighted_moments(style, weights, self.eps, self.shrinkage)
+        return Target(mean, sqrtm(cov, method=self.method, backward=self.backward))
+
+    def transform(self, content: Tensor, target: Target, weights: Tensor | None = None) -> Tensor:
+        """The content ``(*, C, M)`` with moments of the target over its weighted positions."""
+        mean, cov = weighted_moments(content, weights, self.eps, self.shrinkage)
+        W = invsqrtm(cov, method=self.method, backward=self.backward)
+        return color(content - mean.unsqueeze(-1), target.mean, target.root @ W)
+
+
+@full_precision
+def whiten_color(
+    content: Tensor,
+    style: Tensor,
+    *,
+    alpha: float = 1.0,
+    eps: float = 1e-5,
+    shrinkage: float | str | None = "auto",
+    method: str | Method = "auto",
+    backward: str | Backward | None = None,
+) -> Tensor:
+    r"""Give content features the mean and covariance of style features.
+
+    .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
+              + (1 - \alpha)\, x, \qquad
+              A = (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
+
+    Content and style with the same moments give back the content, and so does ``alpha=0``. Of a
+    style without variation the result is its mean, and so it is of such content.
+
+    Args:
+        content: features :math:`x` to transform.
+        style: features to resemble, at any number of positions.
+        alpha: strength in [0, 1].
+        eps: :math:`\varepsilon \ge 0`, added to the diagonal of both covariances, in units of their
+            mean eigenvalue: whatever the scale of the features, no eigenvalue counts as smaller.
+        shrinkage: :math:`s`, the weight of the scaled identity in [0, 1]; None for none; ``"auto"``
+            for none where there are more positions than channels and, where the covariance is
+            singular for want of positions, the oracle approximating shrinkage
+            :cite:p:`chen2010shrinkage`.
+        method: how to compute the roots, as for :func:`sqrtm`.
+        backward: how to differentiate them, as for :func:`sqrtm`.
+
+    Shape:
+        - content: :math:`(*, C, M)`
+        - style: :math:`(*, C, M')`, its batch broadcast to that of the content
+        - Output: :math:`(*, C, M)`
+
+    Raises:
+        InvalidValueError: if the channels or devices differ, the batches do not broadcast, there
+            are fewer than two positions, or an option is out of range.
+        InvalidTypeError: if a dtype is wrong or they differ.
+
+    Example:
+        >>> content, style = torch.randn(3, 100), 2 * torch.randn(3, 50) + 1
+        >>> y = whiten_color(content, style)
+        >>> torch.allclose(covariance(y), covariance(style), rtol=1e-3, atol=1e-3)
+        True
+
+    Reference:
+        :cite:t:`li2017universal`.
+    """
+    check_tensor("content", content, 2)
+    check_style("style", style, content)
+    check_positions("content", content, 2)
+    check_number("alpha", alpha, 0, 1)
+    check_number("eps", eps, 0)
+    check_shrinkage(shrinkage)
+    way = WhitenColor(eps, shrinkage, method, backward)
+    return torch.lerp(content, way.transform(content, way.target(style)), alpha)
+
+
+def check_style(name: str, style: Tensor, content: Tensor) -> None:
+    """Features ``(*, C, M')`` with the channels of the content, and two positions or more."""
+    check_tensor(name, style, 2)
+    check_same("content", content, name, style)
+    channels = content.shape[-2]
+    check_shape(name, style, (channels, style.shape[-1]), "with the channels of content")
+    check_broadcast("content", content, name, style)
+    if torch.broadcast_shapes(content.shape[:-2], style.shape[:-2]) != content.shape[:-2]:
+        raise InvalidValueError(
+            f"{name} must have a batch that broadcasts to that of content, "
+            f"{tuple(content.shape[:-2])}, got {tuple(style.shape[:-2])}."
+        )
+    check_positions(name, style, 2)
