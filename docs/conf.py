@@ -65,6 +65,7 @@ autosummary_context = {
         *("DecorrelatedBatchNorm", "GroupWhitening", "PCANorm", "SwitchableWhitening"),
         *("SVPowerNorm", "SecondOrderHead", "CovAttention", "AttentiveTemporalCovPool"),
         *("TemporalSpatialAttention", "TemporalChannelAttention", "TemporalConv"),
+        *("WhiteningColoring", "WhiteningLoss", "ColoringOrthogonalityLoss"),
     ],
 }
 

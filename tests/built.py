@@ -93,7 +93,31 @@ TEMPORAL: dict[str, Callable[..., nn.Module]] = {
     "TemporalChannelAttention": lambda **options: cl.TemporalChannelAttention(6, **options),
     "TemporalConv": lambda **options: cl.TemporalConv(6, 4, **options),
 }
-MAPS = NORMS | POOLS | ATTENTION
+
+
+class Halves(nn.Module):
+    """Transfers the style of one half of a batch to the other."""
+
+    def __init__(self, transfer: nn.Module) -> None:
+        super().__init__()
+        self.transfer = transfer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.transfer(*x.tensor_split(2))
+
+
+STYLE: dict[str, Callable[..., nn.Module]] = {
+    "WhiteningColoring": lambda **options: Halves(cl.WhiteningColoring(0.7)),
+    "WhiteningColoring smith": lambda **options: Halves(
+        cl.WhiteningColoring(num_groups=2, method="polar_express", backward="smith")
+    ),
+    "WhiteningColoring shrunk": lambda **options: Halves(
+        cl.WhiteningColoring(eps=0.0, shrinkage=0.2)
+    ),
+    "GroupWhiteningColoring": lambda **options: Halves(cl.GroupWhiteningColoring(3, **options)),
+    "AdaIN": lambda **options: Halves(cl.AdaIN()),
+}
+MAPS = NORMS | POOLS | ATTENTION | STYLE
 MODULES = MAPS | HEADS | TEMPORAL
 
 

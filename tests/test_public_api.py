@@ -11,11 +11,12 @@ from covlayers import functional
 
 NAMES = {
     "covlayers": """
-        AttentiveTemporalCovPool CholeskyWhitening ConditioningMonitor CovAttention CovPool
-        CrossCovPool DecorrelatedBatchNorm GroupWhitening ISQRTCovPool IterNorm MPACovPool
+        AdaIN AttentiveTemporalCovPool CholeskyWhitening ColoringOrthogonalityLoss
+        ConditioningMonitor CovAttention CovPool CrossCovPool DecorrelatedBatchNorm
+        GroupWhitening GroupWhiteningColoring ISQRTCovPool IterNorm MPACovPool
         MPNCovPool MTPCovPool PCANorm PCAWhitening SVPowerNorm SecondOrderHead
         SwitchableWhitening TemporalChannelAttention TemporalConv TemporalSpatialAttention
-        ZCAWhitening __version__ convert_batchnorm convert_sync fold
+        WhiteningColoring WhiteningLoss ZCAWhitening __version__ convert_batchnorm convert_sync fold
         freeze_stats functional recalibrate replace_head
         """,
     "covlayers.functional": """
@@ -46,7 +47,8 @@ SIGNATURES = {
     "whitening_matrix": "(cov, *, kind='zca', method='auto', backward=None)",
     "whiten": "(x, mean, W)",
     "color": "(x, mean, C)",
-    "whiten_color": "(content, style, *, alpha=1.0, eps=1e-05, method='auto', backward=None)",
+    "whiten_color": "(content, style, *, alpha=1.0, eps=1e-05, shrinkage='auto', "
+    "method='auto', backward=None)",
 }
 PUBLIC = [
     *(getattr(functional, name) for name in functional.__all__),

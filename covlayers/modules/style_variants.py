@@ -50,7 +50,7 @@ class GroupWhiteningColoring(WhiteningColoring):
         torch.Size([2, 64, 32, 32])
 
     Reference:
-        :cite:t:`cho2019image`, :cite:t:`song2022fast`.
+        :cite:t:`cho2019image`, :cite:t:`song2022inverse`.
     """
 
     alpha: nn.Parameter

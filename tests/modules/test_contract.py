@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
 
-DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool")
+DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool", "AdaIN")
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
     *("PCANorm", "PCANorm power iteration"),
@@ -34,7 +34,7 @@ def trained(name: str, **options) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() < 2:
-                parameter.uniform_(0.5, 1.5)
+                parameter.uniform_(0.5, 1)
             else:  # its rows stay of the scale that suits its inputs
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
     for seed in (1, 2):
