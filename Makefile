@@ -28,10 +28,11 @@ lint: $(VENV)/.extra-dev ## check style, formatting and types
 docs: $(VENV)/.extra-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/.extra-examples ## measure time, memory and error of methods, rules, layers and heads
+bench: $(VENV)/.extra-examples ## measure time, memory and error of methods, rules and layers
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/heads.py
+	$(BIN)/python benchmarks/style.py
 
 all: $(VENV)/.extra-all ## install every extra
 

@@ -13,14 +13,15 @@ Shrinkage = float | str | None
 """A weight in [0, 1], ``"auto"``, or None for none."""
 
 ROUNDING = 64
-"""A deviation of fewer roundings of the mean than this is no signal."""
+"""A deviation of no more roundings of the mean than this is no variation."""
 
 
 class Moments(NamedTuple):
-    """The first two moments of features."""
+    """The first two moments of features in groups of channels."""
 
-    mean: Tensor  # (*, C)
-    cov: Tensor  # (*, C, C)
+    mean: Tensor  # (*, G, c)
+    cov: Tensor  # (*, G, c, c)
+    varies: Tensor  # (*, 1, 1, 1), whether there is any variation
 
 
 def check_shrinkage(shrinkage: Shrinkage) -> None:
@@ -34,40 +35,50 @@ def check_shrinkage(shrinkage: Shrinkage) -> None:
 def weighted_moments(
     x: Tensor, weights: Tensor | None, eps: float, shrinkage: Shrinkage
 ) -> Moments:
-    r"""Mean :math:`\mu` and regularised covariance of features.
+    r"""Mean :math:`\mu` and regularised covariance of features, for each of :math:`G` groups.
 
     .. math:: \mu = \sum_i p_i x_i, \qquad \Sigma = \sum_i p_i (x_i - \mu)(x_i - \mu)^\top, \qquad
-              A = (1 - s)\, \Sigma + \bigl( (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C}
-              + \delta \bigr) I
+              A = (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
+              + \varepsilon\, \bar\lambda \bigr) I
 
-    with :math:`p_i` the share of position :math:`i`, and :math:`\delta` the square of what the
-    rounding of :math:`\mu` may look like, which keeps constant features from being whitened into
-    noise.
+    with :math:`p_i` the share of position :math:`i`, and :math:`\bar\lambda` the mean eigenvalue of
+    all groups. Where nothing varies but by rounding, :math:`A` is the identity.
 
     Args:
-        x: features ``(*, C, M)``.
-        weights: those of the positions, ``(*, M)``, at least 0; None for equal ones. Where all are
-            zero, so is the covariance.
-        eps: :math:`\varepsilon`, in units of the mean eigenvalue.
+        x: features ``(*, G, c, M)``.
+        weights: those of the positions, ``(*, 1, M)``, at least 0; None for equal ones. Features of
+            weight zero do not count, whatever they are.
+        eps: :math:`\varepsilon`.
         shrinkage: :math:`s`.
     """
-    first = x[..., :1].detach()  # about it, features without variation have a mean without error
-    if weights is None:
-        mean = first.squeeze(-1) + (x - first).mean(-1)
-        cov = covariance(x)
-        positions = x.new_tensor(float(x.shape[-1]))
-    else:
-        total = weights.sum(-1, keepdim=True)
-        p = weights / torch.where(total > 0, total, 1)
-        mean = first.squeeze(-1) + ((x - first) * p.unsqueeze(-2)).sum(-1)
-        centered = x - mean.unsqueeze(-1)
-        scaled = centered * (x.shape[-1] * p).unsqueeze(-2)
-        cov = cross_covariance(scaled, centered, center=False)
-        positions = 1 / torch.where(total > 0, p, 1).square().sum(-1)
+    mean, cov, positions = _moments(x) if weights is None else _weighted(x, weights)
+    own = trace(cov) / x.shape[-2]
+    scale = own.mean(-3, keepdim=True)
+    noise = (ROUNDING * torch.finfo(x.dtype).eps) ** 2 * mean.square().mean((-2, -1))
+    varies = ~(scale <= noise[..., None, None, None])  # what is not finite stays so
     s = _intensity(cov, positions[..., None, None], shrinkage)
-    noise = (ROUNDING * torch.finfo(x.dtype).eps) ** 2 * mean.detach().square().mean(-1)
-    diagonal = (s + eps) * trace(cov) / x.shape[-2] + noise[..., None, None]
-    return Moments(mean, (1 - s) * cov + diagonal * identity_like(cov))
+    identity = identity_like(cov)
+    regular = (1 - s) * cov + (s * own + eps * scale) * identity
+    return Moments(mean, torch.where(varies, regular, identity), varies)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and covariance over all positions, and their number."""
+    first = x[..., :1].detach()  # about it, features that do not vary have a mean without error
+    mean = first.squeeze(-1) + (x - first).mean(-1)
+    return mean, covariance(x), x.new_tensor(float(x.shape[-1]))
+
+
+def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same over weighted positions, and how many equal weights would spread as little."""
+    total = weights.sum(-1, keepdim=True)
+    p = (weights / torch.where(total > 0, total, 1)).unsqueeze(-2)
+    first = torch.take_along_dim(x, p.argmax(-1, keepdim=True), -1).detach()
+    x = torch.where(p > 0, x, first)
+    mean = first + ((x - first) * p).sum(-1, keepdim=True)
+    centered = x - mean
+    cov = cross_covariance(centered * (x.shape[-1] * p), centered, center=False)
+    return mean.squeeze(-1), cov, 1 / torch.where(total > 0, p.squeeze(-2), 1).square().sum(-1)
 
 
 def _intensity(cov: Tensor, positions: Tensor, shrinkage: Shrinkage) -> Tensor | float:

@@ -26,16 +26,13 @@ from covlayers.functional.whitening import color
 class Target(NamedTuple):
     """What features are coloured to: a mean, and the root of a covariance."""
 
-    mean: Tensor  # (*, C)
-    root: Tensor  # (*, C, C)
+    mean: Tensor  # (*, G, c)
+    root: Tensor  # (*, G, c, c)
 
 
 @dataclass(frozen=True)
 class WhitenColor:
-    r"""The options of whitening-coloring, and its two halves.
-
-    The features need only be multiplied once, by :math:`\Sigma_s^{1/2} \Sigma_c^{-1/2}`.
-    """
+    """The options of whitening-coloring, and its two halves, for features in groups of channels."""
 
     eps: float
     shrinkage: Shrinkage
@@ -43,15 +40,17 @@ class WhitenColor:
     backward: str | Backward | None
 
     def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
-        """That of a style ``(*, C, M)`` over weighted positions."""
-        mean, cov = weighted_moments(style, weights, self.eps, self.shrinkage)
-        return Target(mean, sqrtm(cov, method=self.method, backward=self.backward))
+        """That of a style ``(*, G, c, M)`` over weighted positions."""
+        mean, cov, varies = weighted_moments(style, weights, self.eps, self.shrinkage)
+        root = sqrtm(cov, method=self.method, backward=self.backward)
+        return Target(mean, torch.where(varies, root, 0))
 
     def transform(self, content: Tensor, target: Target, weights: Tensor | None = None) -> Tensor:
-        """The content ``(*, C, M)`` with moments of the target over its weighted positions."""
-        mean, cov = weighted_moments(content, weights, self.eps, self.shrinkage)
+        """The content ``(*, G, c, M)`` with moments of the target over its weighted positions."""
+        mean, cov, varies = weighted_moments(content, weights, self.eps, self.shrinkage)
         W = invsqrtm(cov, method=self.method, backward=self.backward)
-        return color(content - mean.unsqueeze(-1), target.mean, target.root @ W)
+        T = torch.where(varies, target.root @ W, 0)  # one product with the features instead of two
+        return color(content - mean.unsqueeze(-1), target.mean, T)
 
 
 @full_precision
@@ -71,8 +70,8 @@ def whiten_color(
               + (1 - \alpha)\, x, \qquad
               A = (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
 
-    Content and style with the same moments give back the content, and so does ``alpha=0``. Of a
-    style without variation the result is its mean, and so it is of such content.
+    Content and style with the same moments give back the content, and so does ``alpha=0``. Where
+    the content or the style does not vary, but by rounding, the result is the mean of the style.
 
     Args:
         content: features :math:`x` to transform.
@@ -113,7 +112,8 @@ def whiten_color(
     check_number("eps", eps, 0)
     check_shrinkage(shrinkage)
     way = WhitenColor(eps, shrinkage, method, backward)
-    return torch.lerp(content, way.transform(content, way.target(style)), alpha)
+    one_group = way.transform(content.unsqueeze(-3), way.target(style.unsqueeze(-3)))
+    return torch.lerp(content, one_group.squeeze(-3), alpha)
 
 
 def check_style(name: str, style: Tensor, content: Tensor) -> None:

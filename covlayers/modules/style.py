@@ -24,11 +24,13 @@ class WhiteningColoring(nn.Module):
 
     .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
               + (1 - \alpha)\, x, \qquad
-              A = (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I,
+              A = (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
+              + \varepsilon\, \bar\lambda \bigr) I,
 
-    for each sample, within each group of channels. Content and style with the same moments give
-    back the content. A style, or a region of it, without variation gives its mean alone, as a flat
-    colour; so does it to content without variation.
+    for each sample, within each group of :math:`c` channels; :math:`\bar\lambda` is the mean
+    eigenvalue of all groups. Content and style with the same moments give back the content. Where
+    the content or the style, or a region of it, does not vary, but by rounding, the result is the
+    mean of the style, a flat colour, and the content gets no gradient through it.
 
     Several styles are mixed by weights :math:`w_k`, which gives the root
     :math:`\sum w_k A_k^{1/2}` and the mean :math:`\sum w_k \mu_k`, or each has its own region of
@@ -44,8 +46,8 @@ class WhiteningColoring(nn.Module):
     Args:
         alpha: strength :math:`\alpha` in [0, 1].
         num_groups: groups of channels, each transformed by itself; must divide the channels.
-        eps: :math:`\varepsilon \ge 0`, in units of the mean eigenvalue of a covariance: whatever
-            the scale of the features, no eigenvalue counts as smaller.
+        eps: :math:`\varepsilon \ge 0`: relative to the mean eigenvalue, and so of the same effect
+            whatever the scale of the features.
         shrinkage: :math:`s`, the weight of the scaled identity in [0, 1]; None for none; ``"auto"``
             for none where there are more positions than channels in a group and, where the
             covariance is singular for want of positions, the oracle approximating shrinkage
@@ -60,16 +62,16 @@ class WhiteningColoring(nn.Module):
         - content_mask: :math:`(N, S, *)` or :math:`(1, S, *)`, with the spatial shape of the
           content; boolean, or numbers in [0, 1] that sum to at most 1 at a position. With one style
           all :math:`S` regions take it.
-        - style_mask: the same of the styles' spatial shape, without the bound on the sum; or a
-          sequence of :math:`S` masks :math:`(N, *)` or :math:`(1, *)`
+        - style_mask: the same of the styles' spatial shape, without the bound on the sum
+        - both masks: or a sequence of :math:`S` masks :math:`(N, *)` or :math:`(1, *)`
         - weights: :math:`S` numbers, at least 0, of any sum but 0; by default all equal
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
         InvalidValueError: for an option out of range or an unknown name, when the layer is built;
             if channels, shapes or devices do not fit, there are fewer than two positions, a mask
-            has values out of range, or a region of a style fewer than two positions. Of wrong values
-            of masks and weights a compiled graph raises torch's RuntimeError.
+            has values out of range, or a region of a style fewer than two positions. Of wrong
+            values of masks and weights a compiled graph raises torch's RuntimeError.
         InvalidTypeError: for an option or input of a wrong type.
 
     Example:
@@ -111,7 +113,7 @@ class WhiteningColoring(nn.Module):
         content: Tensor,
         style: Tensor | Sequence[Tensor],
         *,
-        content_mask: Tensor | None = None,
+        content_mask: Tensor | Sequence[Tensor] | None = None,
         style_mask: Tensor | Sequence[Tensor] | None = None,
         weights: Sequence[float] | Tensor | None = None,
     ) -> Tensor:

@@ -45,7 +45,7 @@ def check_features(name: str, x: Tensor) -> None:
 def regions(
     content: Tensor,
     style: TensorOrTensors,
-    content_mask: Tensor | None,
+    content_mask: TensorOrTensors | None,
     style_mask: TensorOrTensors | None,
     num_groups: int,
 ) -> list[Region]:
@@ -97,9 +97,9 @@ def _split(name: str, masks: TensorOrTensors | None) -> dict[str, Tensor]:
         return {}
     if not isinstance(masks, Tensor):
         return _listed(name, masks)
-    if masks.dim() < 3:
+    if masks.dim() < 3 or masks.shape[1] == 0:
         raise InvalidValueError(
-            f"{name} must have shape (N, S, *), S regions, got {tuple(masks.shape)}."
+            f"{name} must have shape (N, S, *) with a region or more, got {tuple(masks.shape)}."
         )
     return {f"{name}[:, {index}]": mask for index, mask in enumerate(masks.unbind(1))}
 

@@ -15,7 +15,8 @@ class GroupWhiteningColoring(WhiteningColoring):
 
     .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
               + (1 - \alpha)\, x, \qquad
-              A = (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{c} I
+              A = (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
+              + \varepsilon\, \bar\lambda \bigr) I
 
     within each group of :math:`c = C / G` channels, and with a learnt strength :math:`\alpha`. A
     network has several such hops, one before the first and one after each residual block of its
@@ -28,7 +29,8 @@ class GroupWhiteningColoring(WhiteningColoring):
     Args:
         num_groups: groups :math:`G` of channels; must divide the channels.
         alpha: :math:`\alpha` at the start, in [0, 1].
-        eps: :math:`\varepsilon \ge 0`, in units of the mean eigenvalue of a covariance.
+        eps: :math:`\varepsilon \ge 0`, relative to the mean eigenvalue :math:`\bar\lambda` of all
+            groups.
         shrinkage: :math:`s` in [0, 1], None or ``"auto"``, see :class:`WhiteningColoring`.
         method: how to compute the roots, see :func:`covlayers.functional.sqrtm`.
         backward: how to differentiate them; None for the method's default.
@@ -86,13 +88,15 @@ class AdaIN(WhiteningColoring):
     r"""Adaptive instance normalisation: the first order of :class:`WhiteningColoring`.
 
     .. math:: y = \alpha \Bigl( \sigma_s \frac{x - \mu_c}{\sigma_c} + \mu_s \Bigr)
-              + (1 - \alpha)\, x, \qquad \sigma^2 = (1 + \varepsilon) \operatorname{var}
+              + (1 - \alpha)\, x, \qquad \sigma^2 = v + \varepsilon\, \bar v
 
-    for each sample and channel: whitening-coloring in groups of one channel. Masks and several
-    styles are those of :class:`WhiteningColoring`.
+    for each sample and channel with its variance :math:`v`, the mean of which over the channels is
+    :math:`\bar v`: whitening-coloring in groups of one channel. Masks and several styles are those
+    of :class:`WhiteningColoring`.
 
     Args:
         alpha: strength :math:`\alpha` in [0, 1].
+        eps: :math:`\varepsilon \ge 0`, relative to the mean variance.
 
     Shape:
         - content: :math:`(N, C, *)`
@@ -113,15 +117,15 @@ class AdaIN(WhiteningColoring):
         :cite:t:`huang2017arbitrary`.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__(alpha, eps=0.0, shrinkage=None)
+    def __init__(self, alpha: float = 1.0, *, eps: float = 1e-5) -> None:
+        super().__init__(alpha, eps=eps, shrinkage=None)
 
     def _groups(self, channels: int) -> int:
         return channels
 
     def extra_repr(self) -> str:
-        """The strength."""
-        return f"alpha={self.alpha}"
+        """The options."""
+        return f"alpha={self.alpha}, eps={self.way.eps}"
 
 
 class _Bounded(torch.autograd.Function):
