@@ -14,7 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
 
-DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool", "AdaIN")
+DYNAMIC = (
+    *("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool"),
+    "GroupWhiteningColoring",
+)
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
     *("PCANorm", "PCANorm power iteration"),
