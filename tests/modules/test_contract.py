@@ -14,10 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
 
-DYNAMIC = (
-    *("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool"),
-    "GroupWhiteningColoring",
-)
+DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool")
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
     *("PCANorm", "PCANorm power iteration"),

@@ -196,6 +196,16 @@ def test_half_features_and_memory_formats(name: str, dtype: torch.dtype) -> None
             assert layer(empty, some, content_mask=masks[:, :count]).shape == empty.shape
 
 
+@pytest.mark.parametrize("name", ["learnt", "AdaIN"])
+def test_compiles_with_dynamic_shapes(name: str) -> None:
+    torch._dynamo.reset()
+    layer = LAYERS[name][1](alpha=0.8)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    content, style = pair()
+    for some in (content, content[..., :3]):
+        assert_close(compiled(some, style), layer(some, style))
+
+
 def test_compiled_graphs_agree_and_raise() -> None:
     torch._dynamo.reset()
     layer = LAYERS["learnt"][1](alpha=0.8)
