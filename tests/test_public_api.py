@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -69,6 +71,11 @@ def test_signatures(name: str) -> None:
     bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     shown = str(signature.replace(parameters=bare, return_annotation=signature.empty))
     assert shown == SIGNATURES[name]
+
+
+def test_the_import_is_light() -> None:
+    asked = "import sys, torch, covlayers; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", asked], check=True, timeout=120)
 
 
 def test_version() -> None:

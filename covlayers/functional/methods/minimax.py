@@ -9,20 +9,12 @@ is :math:`[1 - E, 1 + E]`.
 from functools import lru_cache
 from math import sqrt
 
-import torch
-
 Quintic = tuple[float, float, float]
 
 
-# Host arithmetic: a compiled graph holds the coefficients alone.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@lru_cache(maxsize=256)
 def minimax_quintics(lower: float, eps: float, steps: int | None = None) -> tuple[Quintic, ...]:
     """The quintics that take ``[lower, 1]`` to 1 within ``eps``, or a given number of them."""
-    return _quintics(lower, eps, steps)
-
-
-@lru_cache(maxsize=256)
-def _quintics(lower: float, eps: float, steps: int | None) -> tuple[Quintic, ...]:
     found: list[Quintic] = []
     error = 1 - lower
     low, high = lower, 1.0

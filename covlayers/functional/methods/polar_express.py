@@ -1,7 +1,7 @@
 """The coupled iteration with minimax coefficients."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from covlayers.functional.checks import check_count, check_number
 from covlayers.functional.core import DirectMethod
 from covlayers.functional.linalg import frobenius_norm, identity_like
-from covlayers.functional.methods.minimax import minimax_quintics
+from covlayers.functional.methods.minimax import Quintic, minimax_quintics
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,21 @@ class PolarExpress(DirectMethod):
     lower: float | None = None
     iterations: int | None = None
     default_backward: ClassVar[str] = "smith"
+    _quintics: dict[torch.dtype, tuple[Quintic, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.lower is not None:
             check_number("lower", self.lower, 0, 1, open_low=True)
         if self.iterations is not None:
             check_count("iterations", self.iterations)
+        # Host arithmetic, done here so that a compiled graph holds the coefficients alone.
+        quintics = {dtype: self._coefficients(dtype) for dtype in (torch.float32, torch.float64)}
+        object.__setattr__(self, "_quintics", quintics)
+
+    def _coefficients(self, dtype: torch.dtype) -> tuple[Quintic, ...]:
+        eps = torch.finfo(dtype).eps
+        lower = math.sqrt(16 * eps) if self.lower is None else self.lower
+        return minimax_quintics(lower, eps, self.iterations)
 
     def sqrtm(self, A: Tensor) -> Tensor:
         return self.sqrtm_and_invsqrtm(A)[0]
@@ -61,8 +70,6 @@ class PolarExpress(DirectMethod):
         return self.sqrtm_and_invsqrtm(A)[1]
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        eps = torch.finfo(A.dtype).eps
-        lower = math.sqrt(16 * eps) if self.lower is None else self.lower
         # The first step has Z = I, so its W² is A², whose norm is the bound c.
         scale = frobenius_norm(A)
         Y = A / scale
@@ -71,7 +78,7 @@ class PolarExpress(DirectMethod):
         c = torch.where(norm > 0, norm, 1.0).sqrt()
         Y, square, scale = Y / c, square / c**2, scale * c
         identity = identity_like(A)
-        (p, q, r), *rest = minimax_quintics(lower, eps, self.iterations)
+        (p, q, r), *rest = self._quintics[A.dtype]
         Z = p * identity + q * Y + r * square
         Y = Y @ Z
         W = Y
