@@ -66,9 +66,10 @@ def whiten_color(
 ) -> Tensor:
     r"""Give content features the mean and covariance of style features.
 
-    .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
-              + (1 - \alpha)\, x, \qquad
-              A = (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
+    .. math:: y &= \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
+              + (1 - \alpha)\, x,
+
+              A &= (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
 
     Content and style with the same moments give back the content, and so does ``alpha=0``. Where
     the content or the style does not vary, but by rounding, the result is the mean of the style.

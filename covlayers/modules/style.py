@@ -22,9 +22,10 @@ class WhiteningColoring(nn.Module):
     The content is whitened by its own covariance :math:`\Sigma_c` and coloured with that of the
     style,
 
-    .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
-              + (1 - \alpha)\, x, \qquad
-              A = (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
+    .. math:: y &= \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
+              + (1 - \alpha)\, x,
+
+              A &= (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
               + \varepsilon\, \bar\lambda \bigr) I,
 
     for each sample, within each group of :math:`c` channels; :math:`\bar\lambda` is the mean

@@ -13,9 +13,10 @@ from covlayers.modules.style import WhiteningColoring
 class GroupWhiteningColoring(WhiteningColoring):
     r"""One hop of a network that transfers style: whitening-coloring of groups of channels.
 
-    .. math:: y = \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
-              + (1 - \alpha)\, x, \qquad
-              A = (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
+    .. math:: y &= \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
+              + (1 - \alpha)\, x,
+
+              A &= (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
               + \varepsilon\, \bar\lambda \bigr) I
 
     within each group of :math:`c = C / G` channels, and with a learnt strength :math:`\alpha`. A
