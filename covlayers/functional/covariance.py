@@ -124,6 +124,21 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
     return cov + eps * identity_like(cov) if eps else cov
 
 
+FEW_CHANNELS, BLOCK = 16, 2**10
+"""Of fewer channels BLAS adds position after position, so sums are taken in blocks of so many."""
+
+
+def _products(x: Tensor, y: Tensor) -> Tensor:
+    """``x yᵀ``: one product, or a sum over blocks where one would add too many roundings."""
+    M = x.shape[-1]
+    if min(x.shape[-2], y.shape[-2]) >= FEW_CHANNELS or M < 16 * BLOCK:
+        return x @ y.mT
+    whole = M - M % BLOCK
+    blocks = (z[..., :whole].unflatten(-1, (-1, BLOCK)).movedim(-2, -3) for z in (x, y))
+    first, second = blocks  # (*, M / BLOCK, C, BLOCK)
+    return (first @ second.mT).sum(-3) + x[..., whole:] @ y[..., whole:].mT
+
+
 def _product(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
     function = _CenteredProduct if torch.compiler.is_compiling() else _CenteredProductWithJvp
     return function.apply(x, y, center)
@@ -146,7 +161,7 @@ class _CenteredProduct(torch.autograd.Function):
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
         first = _centered(x, center)
         second = first if y is None else _centered(y, center)
-        return (first / x.shape[-1]) @ second.mT
+        return _products(first / x.shape[-1], second)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -178,11 +193,15 @@ class _CenteredProductWithJvp(_CenteredProduct):
             M = x.shape[-1]
             if y is None:
                 assert dx is not None
-                half = (_centered(dx, ctx.center) / M) @ _centered(x, ctx.center).mT
+                half = _products(_centered(dx, ctx.center) / M, _centered(x, ctx.center))
                 return half + half.mT
             tangent = x.new_zeros(())
             if dx is not None:
-                tangent = tangent + (_centered(dx, ctx.center) / M) @ _centered(y, ctx.center).mT
+                tangent = tangent + _products(
+                    _centered(dx, ctx.center) / M, _centered(y, ctx.center)
+                )
             if dy is not None:
-                tangent = tangent + (_centered(x, ctx.center) / M) @ _centered(dy, ctx.center).mT
+                tangent = tangent + _products(
+                    _centered(x, ctx.center) / M, _centered(dy, ctx.center)
+                )
             return tangent

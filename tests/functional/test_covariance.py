@@ -81,3 +81,15 @@ def test_gradients_of_triangles() -> None:
     for isometric in (False, True):
         assert torch.autograd.gradcheck(lambda A: F.triu_vector(A, isometric=isometric), A)
         assert torch.autograd.gradcheck(lambda v: F.triu_matrix(v, 4, isometric=isometric), v)
+
+
+@pytest.mark.parametrize("M", [16_384, 300_001])
+@pytest.mark.parametrize("C", [1, 3, 15, 16])
+def test_many_positions_cost_no_digits(C: int, M: int) -> None:
+    x = torch.rand(M, C).cumsum(0).remainder(1) + torch.arange(C)
+    y = x[:, :1] + torch.rand(M, 2)
+    joint = torch.cov(torch.cat([x, y], 1).double().mT, correction=0)
+    for rows in (lambda x: x.mT, lambda x: x.mT.contiguous(), lambda x: x.mT.expand(2, -1, M)):
+        A, B = F.covariance(rows(x)), F.cross_covariance(rows(x), rows(y))
+        assert (A - joint[:C, :C]).abs().max() < 1e-6 * joint.abs().max()
+        assert (B - joint[:C, C:]).abs().max() < 1e-6 * joint.abs().max()
