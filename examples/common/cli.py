@@ -1,27 +1,31 @@
-"""The command line of the examples: train, test or apply a classifier, and report on it."""
+"""The command line of the examples: train, test or apply a network, and report on it."""
 
-import csv
 import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar, Self
 
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from common.report import report
 from common.reproducible import EpochSeed
 
-BEST = {"filename": "best", "monitor": "val_accuracy", "mode": "max"}
-LAST = {"filename": "last"}
 AT_EPOCH_END = {"save_on_train_epoch_end": True, "enable_version_counter": False}
 
 
 class Cli(LightningCLI):
-    """Lightning's command line, with a report after ``fit`` and a file of predictions."""
+    """Lightning's command line, with the best and the last epoch kept and a report after ``fit``.
+
+    Attributes:
+        monitor: what is measured to find the best epoch.
+        mode: whether the best is the ``min`` or the ``max``.
+    """
+
+    monitor: ClassVar[str]
+    mode: ClassVar[str]
 
     @classmethod
     def run(
@@ -43,7 +47,10 @@ class Cli(LightningCLI):
         arguments = args or sys.argv[1:] or ["fit"]
         configured = any(argument.split("=")[0] in ("-c", "--config") for argument in arguments)
         defaults = {"default_config_files": [] if configured else [str(default)]}
-        checkpoints = [ModelCheckpoint(**which, **AT_EPOCH_END) for which in (BEST, LAST)]
+        checkpoints = [
+            ModelCheckpoint(filename="best", monitor=cls.monitor, mode=cls.mode, **AT_EPOCH_END),
+            ModelCheckpoint(filename="last", **AT_EPOCH_END),
+        ]
         return cls(
             model,
             data,
@@ -72,20 +79,5 @@ class Cli(LightningCLI):
             print(f"Checkpoints, metrics and {figures} are in {run}")
 
     def draw(self, run: Path) -> None:
-        """Draw the curves and the confusion matrix; an example may add figures."""
-        matrix = self.model.confusion.compute().cpu().numpy()
-        report(run / "metrics.csv", matrix, self.datamodule.class_names, run / "report.png")
-
-    def predict(self, **options: Any) -> None:
-        """Write the class and the probability of every test sample to ``predictions.csv``."""
-        batches = self.trainer.predict(**options)
-        if self.trainer.fast_dev_run:
-            return
-        path = Path(self.trainer.log_dir) / "predictions.csv"
-        with path.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["class", "probability"])
-            for batch in batches:
-                labels = (self.datamodule.class_names[label] for label in batch["class"])
-                table.writerows(zip(labels, batch["probability"].tolist(), strict=True))
-        print(f"Predictions are in {path}")
+        """Draw the figures of a run into its folder."""
+        raise NotImplementedError

@@ -104,23 +104,24 @@ class Experiment:
                 )
                 known.append((options, trial))
                 results[variant].append(replace(trial, variant=variant))
-                print(
-                    f"{variant:14} seed {seed}: test accuracy {trial.test_accuracy:.2%}, "
-                    f"{trial.seconds:.1f} s",
-                    flush=True,
-                )
-        draw(results, self.recipe.class_names, output)
+                print(f"{variant:14} seed {seed}: {trial}", flush=True)
+        self.draw(results, output)
         numbers = {
             "torch": torch.__version__,
             "epochs": epochs,
             "runs": [asdict(trial) for trials in results.values() for trial in trials],
         }
         (output / "results.json").write_text(json.dumps(numbers, indent=2) + "\n")
-        print(
-            f"\n{table(results, self.recipe.target)}\n\nFigures and results.json are in {output}\n",
-            flush=True,
-        )
+        print(f"\n{self.table(results)}\n\nFigures and results.json are in {output}\n", flush=True)
         return results
+
+    def table(self, results: Results) -> str:
+        """What every variant came to, as a Markdown table."""
+        return table(results, self.recipe.target)
+
+    def draw(self, results: Results, output: Path) -> None:
+        """Draw what every variant came to."""
+        draw(results, self.recipe.class_names, output)
 
     def compare(
         self,

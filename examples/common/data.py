@@ -1,7 +1,4 @@
-"""What all data of the examples share: batches of labelled inputs on their way to the network.
-
-A batch travels as bytes; it is augmented and normalised after it has reached the device.
-"""
+"""What the data of the examples share: their loaders, and how labelled inputs reach the network."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -17,10 +14,11 @@ from common.reproducible import EpochSampler
 Splits = dict[str, Dataset]
 
 
-class LabelledData(LightningDataModule):
-    """Loaders and normalisation.
+class Data(LightningDataModule):
+    """Loaders of three splits, the training one in an order that follows from seed and epoch.
 
-    A data module adds ``load``, the mean and deviation of its pixels, and the names of its classes.
+    Attributes:
+        sampler: what orders the training samples.
 
     Args:
         batch_size: samples a step, on each device.
@@ -30,9 +28,7 @@ class LabelledData(LightningDataModule):
         ValueError: if a number is out of range.
     """
 
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
-    class_names: Sequence[str]
+    sampler: ClassVar[type[EpochSampler]] = EpochSampler
 
     def __init__(self, batch_size: int = 128, num_workers: int = 0) -> None:
         super().__init__()
@@ -43,12 +39,8 @@ class LabelledData(LightningDataModule):
         self.first_epoch = 0
 
     def load(self) -> Splits:
-        """The datasets ``train``, ``val`` and ``test``, of bytes ``(*, C, H, W)`` and labels."""
+        """The datasets ``train``, ``val`` and ``test``."""
         raise NotImplementedError
-
-    def augment(self, x: Tensor) -> Tensor:
-        """A training batch, changed at random."""
-        return x
 
     def setup(self, stage: str) -> None:
         self.splits = self.splits or self.load()
@@ -69,7 +61,7 @@ class LabelledData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         world_size, rank = self.trainer.world_size, self.trainer.global_rank
-        sampler = EpochSampler(self.splits["train"], world_size, rank, self.first_epoch)
+        sampler = self.sampler(self.splits["train"], world_size, rank, self.first_epoch)
         return self.loader("train", sampler=sampler, generator=sampler.generator, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
@@ -80,6 +72,22 @@ class LabelledData(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         return self.loader("test")
+
+
+class LabelledData(Data):
+    """Batches of bytes ``(*, C, H, W)`` with labels.
+
+    A batch is augmented and normalised after it has reached the device. A data module adds
+    ``load``, the mean and deviation of its pixels, and the names of its classes.
+    """
+
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+    class_names: Sequence[str]
+
+    def augment(self, x: Tensor) -> Tensor:
+        """A training batch, changed at random."""
+        return x
 
     def normalise(self, x: Tensor) -> Tensor:
         """Bytes as the network takes them."""

@@ -3,11 +3,17 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from pytorch_lightning import LightningDataModule, LightningModule, Trainer, seed_everything
+from pytorch_lightning import (
+    Callback,
+    LightningDataModule,
+    LightningModule,
+    Trainer,
+    seed_everything,
+)
 from pytorch_lightning.loggers import CSVLogger
 
 from common.report import read_curves
@@ -29,6 +35,18 @@ class Trial:
     seconds: float
     confusion: list[list[int]]
     metrics: str
+
+    def __str__(self) -> str:
+        return f"test accuracy {self.test_accuracy:.2%}, {self.seconds:.1f} s"
+
+
+class Run(NamedTuple):
+    """A model that is trained and tested, what it logged, and how long both took."""
+
+    model: LightningModule
+    trainer: Trainer
+    metrics: Path
+    seconds: float
 
 
 class Recipe:
@@ -59,7 +77,15 @@ class Recipe:
     def class_names(self) -> list[str]:
         return list(self.data.class_names)
 
-    def train(self, variant: str, options: Options, seed: int, epochs: int, output: Path) -> Trial:
+    def run(
+        self,
+        variant: str,
+        options: Options,
+        seed: int,
+        epochs: int,
+        output: Path,
+        *callbacks: Callback,
+    ) -> Run:
         """Train and test one variant."""
         start = time.perf_counter()
         seed_everything(seed, verbose=False)
@@ -69,7 +95,7 @@ class Recipe:
         trainer = Trainer(
             max_epochs=epochs,
             logger=logger,
-            callbacks=[EpochSeed()],
+            callbacks=[EpochSeed(), *callbacks],
             log_every_n_steps=self.log_every_n_steps,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
@@ -78,7 +104,12 @@ class Recipe:
         )
         trainer.fit(model, data)
         trainer.test(model, data, verbose=False)
-        metrics = Path(logger.log_dir) / "metrics.csv"
+        seconds = time.perf_counter() - start
+        return Run(model, trainer, Path(logger.log_dir) / "metrics.csv", seconds)
+
+    def train(self, variant: str, options: Options, seed: int, epochs: int, output: Path) -> Trial:
+        """Train and test one variant, and say what it came to."""
+        model, trainer, metrics, seconds = self.run(variant, options, seed, epochs, output)
         epoch, accuracy = read_curves(metrics)["val_accuracy"]
         return Trial(
             variant,
@@ -86,7 +117,7 @@ class Recipe:
             trainer.callback_metrics["test_accuracy"].item(),
             next(map(int, epoch[accuracy >= np.float32(self.target)]), None),
             sum(weight.numel() for weight in model.parameters()),
-            time.perf_counter() - start,
+            seconds,
             model.confusion.compute().tolist(),
             str(metrics),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # for what the examples have in common
 
 import photographs  # noqa: F401 (its classes are values of --data)
-from common.cli import Cli
+from common.classifier_cli import ClassifierCli
 from common.images import Images
 from covlayers import CovPool
 from data import Patches
@@ -23,7 +23,7 @@ from module import FineGrainedClassifier
 PATCHES = Path(__file__).parent / "configs" / "patches.yaml"
 
 
-class FineGrainedCli(Cli):
+class FineGrainedCli(ClassifierCli):
     """The command line of the examples, with figures of the patches and of the covariances."""
 
     def draw(self, run: Path) -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # for what the examples have in common
 
 import common.image_data  # noqa: F401 (its classes are the values of --data)
-from common.cli import Cli
+from common.classifier_cli import ClassifierCli
 from common.images import Images
 from module import ImageClassifier
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
-def cli(args: list[str] | None = None) -> Cli:
+def cli(args: list[str] | None = None) -> ClassifierCli:
     """Run a command; by default that of the process."""
-    return Cli.run(ImageClassifier, Images, DIGITS, args)
+    return ClassifierCli.run(ImageClassifier, Images, DIGITS, args)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # for what the examples have in common
 
 import actions  # noqa: F401 (its classes are values of --data)
-from common.cli import Cli
+from common.classifier_cli import ClassifierCli
 from common.data import LabelledData
 from covlayers import CovPool
 from covlayers.modules.temporal_attention import TemporalSpatialAttention
@@ -24,7 +24,7 @@ from module import VideoClassifier
 MOVING_DIGITS = Path(__file__).parent / "configs" / "moving_digits.yaml"
 
 
-class VideoCli(Cli):
+class VideoCli(ClassifierCli):
     """The command line of the examples, with figures of the covariances and of the attention."""
 
     def draw(self, run: Path) -> None:

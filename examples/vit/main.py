@@ -14,14 +14,14 @@ sys.path.append(str(Path(__file__).parents[1]))  # for what the examples have in
 
 import common.image_data  # noqa: F401 (its classes are the values of --data)
 import figures
-from common.cli import Cli
+from common.classifier_cli import ClassifierCli
 from common.images import Images
 from module import SecondOrderViTClassifier
 
 DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
-class ViTCli(Cli):
+class ViTCli(ClassifierCli):
     """The command line with figures of what the head takes."""
 
     def draw(self, run: Path) -> None:
@@ -30,7 +30,7 @@ class ViTCli(Cli):
         figures.draw(self.model, self.datamodule, run)
 
 
-def cli(args: list[str] | None = None) -> Cli:
+def cli(args: list[str] | None = None) -> ClassifierCli:
     """Run a command; by default that of the process."""
     return ViTCli.run(SecondOrderViTClassifier, Images, DIGITS, args)
 

@@ -1,0 +1,179 @@
+"""The Lightning module: a network that transfers style, its losses, and what is measured."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from common.checks import choose, require
+from common.pretrained import find_weights
+from covlayers import WhiteningLoss
+from features import FEATURES
+from losses import content_loss, style_distance, style_loss
+from metrics import StyleMetrics
+from network import StyleNetwork
+from pairs import Pair
+from vgg import VGG19
+
+
+class StyleModel(LightningModule):
+    """A network with whitening-coloring hops, for styles that it has not seen.
+
+    A step whose gradient is not finite is counted and left out: no weight changes.
+
+    Args:
+        transfer: ``whitening_coloring`` or ``adain``: what hops take of the style.
+        encoder: ``small``, which learns, or ``vgg19``, which does not.
+        features: ``random`` or ``vgg19``: what losses and metrics compare pictures by.
+        width: a quarter of the small encoder's channels.
+        num_blocks: residual blocks; there is one hop more.
+        num_groups: groups of channels of every hop.
+        method: how hops compute roots, see :func:`covlayers.functional.sqrtm`.
+        backward: how they differentiate them; by default as suits the method.
+        weights: torchvision's of VGG-19, such as ``IMAGENET1K_V1``, which are fetched.
+        content_weight: of how far the output's content is from that of the content.
+        style_weight: of how far its style is from that of the style.
+        reconstruction_weight: of how far the style that comes out is from what came in.
+        whitening_weight: of how far the content's features are from white ones.
+        lr: the highest learning rate.
+        alpha_lr_factor: by how much that of the hops' strengths is higher.
+        warmup: the part of all steps during which the learning rate rises, in (0, 1).
+
+    Raises:
+        ValueError: if an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        transfer: str = "whitening_coloring",
+        encoder: str = "small",
+        features: str = "random",
+        width: int = 24,
+        num_blocks: int = 4,
+        num_groups: int = 2,
+        method: str = "auto",
+        backward: str | None = None,
+        weights: str | None = None,
+        content_weight: float = 4.0,
+        style_weight: float = 4.0,
+        reconstruction_weight: float = 30.0,
+        whitening_weight: float = 0.0,
+        lr: float = 3e-4,
+        alpha_lr_factor: float = 60.0,
+        warmup: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.weigh = {
+            "content": content_weight,
+            "style": style_weight,
+            "reconstruction": reconstruction_weight,
+            "whitening": whitening_weight,
+        }
+        for name, weight in self.weigh.items():
+            require(weight >= 0, f"{name}_weight", "0 or more", weight)
+        require(lr > 0, "lr", "positive", lr)
+        require(alpha_lr_factor > 0, "alpha_lr_factor", "positive", alpha_lr_factor)
+        require(0 < warmup < 1, "warmup", "between 0 and 1", warmup)
+        self.save_hyperparameters()
+        self.network = StyleNetwork(
+            encoder, transfer, width, num_blocks, num_groups, method=method, backward=backward
+        )
+        self.features = choose("features", FEATURES, features)()
+        self.whitening = WhiteningLoss(num_groups)
+        self.weights = find_weights(features if features == "vgg19" else encoder, 3, weights)
+        self.metrics = nn.ModuleDict({"val": StyleMetrics(), "test": StyleMetrics()})
+        self.register_buffer("nonfinite_steps", torch.tensor(0))
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.weights is not None:
+            for part in self.modules():
+                if isinstance(part, VGG19):
+                    part.load(self.weights)
+
+    def forward(self, content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network(content, style)
+
+    def depths(self, x: Tensor) -> list[Tensor]:
+        """The fixed features of pictures, in full precision."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.features(x.float())
+
+    def losses(self, batch: Pair, output: Tensor, again: Tensor) -> dict[str, Tensor]:
+        """The losses of a batch that has come out as ``output`` and, the styles, as ``again``."""
+        content, style = batch
+        features = self.depths(output)
+        losses = {
+            "content": content_loss(features, self.depths(content)),
+            "style": style_loss(features, self.depths(style)),
+            "reconstruction": (again.float() - style).abs().mean(),
+        }
+        if self.weigh["whitening"]:
+            losses["whitening"] = self.whitening(self.network.encoder(content))
+        return losses
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the losses."""
+        return sum(self.weigh[name] * loss for name, loss in losses.items())
+
+    def training_step(self, batch: Pair, _: int) -> Tensor:
+        losses = self.losses(batch, *self(*batch))
+        loss = self.total(losses)
+        for name, value in {"loss": loss, **losses}.items():
+            self.log(f"train_{name}", value, on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        grads = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        if not nn.utils.get_total_norm(grads).isfinite():
+            self.nonfinite_steps += 1
+            optimizer.zero_grad()
+
+    def on_train_epoch_end(self) -> None:
+        self.log("nonfinite_steps", self.nonfinite_steps.float())
+        for number, hop in enumerate(self.network.hops):
+            self.log(f"alpha_{number}", hop.alpha.clamp(0, 1))
+
+    def evaluate(self, batch: Pair, split: str) -> None:
+        """Measure a batch of a split."""
+        content, style = batch
+        output, again = self(*batch)
+        losses = self.losses(batch, output, again)
+        self.log(f"{split}_loss", self.total(losses), sync_dist=True)
+        of_output, of_content, of_style = map(self.depths, (output, content, style))
+        metrics = self.metrics[split]
+        metrics.measure(
+            style_distance(of_output, of_style),
+            style_distance(of_content, of_style),
+            output.float(),
+            content,
+        )
+        for name, metric in metrics.items():
+            self.log(f"{split}_{name}", metric)
+
+    def validation_step(self, batch: Pair, _: int) -> None:
+        self.evaluate(batch, "val")
+
+    def test_step(self, batch: Pair, _: int) -> None:
+        self.evaluate(batch, "test")
+        self.log("nonfinite_steps", self.nonfinite_steps.float())
+
+    def predict_step(self, batch: Pair, _: int) -> Tensor:
+        return self(*batch)[0]
+
+    def configure_optimizers(self) -> Any:
+        alphas = [hop.alpha for hop in self.network.hops]
+        learning = [weight for weight in self.parameters() if weight.requires_grad]
+        others = [weight for weight in learning if all(weight is not alpha for alpha in alphas)]
+        lr, factor = self.hparams.lr, self.hparams.alpha_lr_factor
+        optimizer = Adam([{"params": others}, {"params": alphas}])
+        schedule = OneCycleLR(
+            optimizer,
+            [lr, lr * factor],
+            total_steps=self.trainer.estimated_stepping_batches,
+            pct_start=self.hparams.warmup,
+            cycle_momentum=False,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
