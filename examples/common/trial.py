@@ -72,6 +72,7 @@ class Recipe:
         self.target = target
         self.epochs: int = options["trainer"]["max_epochs"]
         self.log_every_n_steps: int = options["trainer"]["log_every_n_steps"]
+        self.gradient_clip_val: float | None = options["trainer"].get("gradient_clip_val")
 
     @property
     def class_names(self) -> list[str]:
@@ -97,6 +98,7 @@ class Recipe:
             logger=logger,
             callbacks=[EpochSeed(), *callbacks],
             log_every_n_steps=self.log_every_n_steps,
+            gradient_clip_val=self.gradient_clip_val,
             num_sanity_val_steps=0,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -22,8 +22,8 @@ from main import PHOTOS
 from module import StyleModel
 from pictures import read, write
 
-EPOCHS = 3
-"""Of every training: a third of the recipe's."""
+EPOCHS = 2
+"""Of every training: a fifth of the recipe's."""
 
 
 @dataclass(frozen=True)

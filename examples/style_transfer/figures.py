@@ -94,8 +94,8 @@ def report(metrics: Path, hops: int, path: Path) -> None:
         draw_curve(quality, [curves["val_style_distance"]], "distance from the style", VERMILION)
         draw_curve(quality, [curves["val_ssim"]], "similarity to the content (SSIM)", BLUE)
         quality.set(title="Validation", ylim=(0, None))
-        for hop in range(hops):
-            draw_curve(strengths, [curves[f"alpha_{hop}"]], f"hop {hop + 1}", COLOURS[hop % 5])
+        for hop, colour in enumerate(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, hops))):
+            draw_curve(strengths, [curves[f"alpha_{hop}"]], f"hop {hop + 1}", colour)
         strengths.set(title="Strength α of the hops", ylim=(0, 1.02))
         for axes in (losses, quality, strengths):
             axes.legend()

@@ -1,5 +1,6 @@
 """The Lightning module: a network that transfers style, its losses, and what is measured."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,15 +9,18 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from bottleneck import VGGBottleneck
 from common.checks import choose, require
 from common.pretrained import find_weights
 from covlayers import WhiteningLoss
 from features import FEATURES
 from losses import content_loss, style_distance, style_loss
 from metrics import StyleMetrics
-from network import StyleNetwork
+from network import Pyramid
 from pairs import Pair
 from vgg import VGG19
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"pyramid": Pyramid, "vgg19": VGGBottleneck}
 
 
 class StyleModel(LightningModule):
@@ -25,12 +29,13 @@ class StyleModel(LightningModule):
     A step whose gradient is not finite is counted and left out: no weight changes.
 
     Args:
+        network: ``pyramid``, or ``vgg19`` with features that do not learn.
         transfer: ``whitening_coloring`` or ``adain``: what hops take of the style.
-        encoder: ``small``, which learns, or ``vgg19``, which does not.
         features: ``random`` or ``vgg19``: what losses and metrics compare pictures by.
-        width: a quarter of the small encoder's channels.
-        num_blocks: residual blocks; there is one hop more.
+        num_scales: of a pyramid.
+        num_hops: hops, at each scale of a pyramid.
         num_groups: groups of channels of every hop.
+        filter_size: side of a pyramid's filters, in pixels.
         method: how hops compute roots, see :func:`covlayers.functional.sqrtm`.
         backward: how they differentiate them; by default as suits the method.
         weights: torchvision's of VGG-19, such as ``IMAGENET1K_V1``, which are fetched.
@@ -48,21 +53,22 @@ class StyleModel(LightningModule):
 
     def __init__(
         self,
+        network: str = "pyramid",
         transfer: str = "whitening_coloring",
-        encoder: str = "small",
         features: str = "random",
-        width: int = 24,
-        num_blocks: int = 4,
-        num_groups: int = 2,
+        num_scales: int = 5,
+        num_hops: int = 2,
+        num_groups: int = 1,
+        filter_size: int = 3,
         method: str = "auto",
         backward: str | None = None,
         weights: str | None = None,
         content_weight: float = 4.0,
-        style_weight: float = 4.0,
+        style_weight: float = 12.0,
         reconstruction_weight: float = 30.0,
         whitening_weight: float = 0.0,
-        lr: float = 3e-4,
-        alpha_lr_factor: float = 60.0,
+        lr: float = 2e-4,
+        alpha_lr_factor: float = 150.0,
         warmup: float = 0.1,
     ) -> None:
         super().__init__()
@@ -78,12 +84,19 @@ class StyleModel(LightningModule):
         require(alpha_lr_factor > 0, "alpha_lr_factor", "positive", alpha_lr_factor)
         require(0 < warmup < 1, "warmup", "between 0 and 1", warmup)
         self.save_hyperparameters()
-        self.network = StyleNetwork(
-            encoder, transfer, width, num_blocks, num_groups, method=method, backward=backward
+        build = choose("network", NETWORKS, network)
+        self.network = build(
+            transfer,
+            num_scales,
+            num_hops,
+            num_groups,
+            filter_size,
+            method=method,
+            backward=backward,
         )
         self.features = choose("features", FEATURES, features)()
         self.whitening = WhiteningLoss(num_groups)
-        self.weights = find_weights(features if features == "vgg19" else encoder, 3, weights)
+        self.weights = find_weights(features if features == "vgg19" else network, 3, weights)
         self.metrics = nn.ModuleDict({"val": StyleMetrics(), "test": StyleMetrics()})
         self.register_buffer("nonfinite_steps", torch.tensor(0))
 
@@ -111,7 +124,7 @@ class StyleModel(LightningModule):
             "reconstruction": (again.float() - style).abs().mean(),
         }
         if self.weigh["whitening"]:
-            losses["whitening"] = self.whitening(self.network.encoder(content))
+            losses["whitening"] = self.whitening(self.network.encode(content))
         return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
