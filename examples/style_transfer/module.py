@@ -67,8 +67,8 @@ class StyleModel(LightningModule):
         style_weight: float = 12.0,
         reconstruction_weight: float = 30.0,
         whitening_weight: float = 0.0,
-        lr: float = 2e-4,
-        alpha_lr_factor: float = 150.0,
+        lr: float = 1e-4,
+        alpha_lr_factor: float = 300.0,
         warmup: float = 0.1,
     ) -> None:
         super().__init__()
