@@ -4,11 +4,9 @@ As in :mod:`network`, content and style run side by side, and the style that com
 reconstruction.
 """
 
-from typing import Any
-
 from torch import Tensor, nn
 
-from hops import ResidualBlock, hops, side_by_side
+from hops import Hop, ResidualBlock, side_by_side
 from vgg import VGG19
 
 GREY = 0.5
@@ -33,36 +31,22 @@ class VGGBottleneck(nn.Module):
     """VGG-19 up to ``relu4_1``, which does not learn, residual blocks, and its mirror image.
 
     Args:
-        transfer: one of ``TRANSFERS``.
-        num_scales: there is one, whatever it says.
+        hop: makes a hop.
         num_hops: one more than there are blocks.
-        num_groups: groups of the 512 channels.
-        filter_size: what VGG-19 has is what counts.
-        options: of every hop: ``method`` and ``backward``.
+        pyramid: accepted and ignored: there is one scale, and VGG-19 has its own filters.
 
     Shape:
         - content: :math:`(N, 3, H, W)` in [0, 1], sides multiples of 8
         - style: :math:`(N, 3, H', W')`
         - Output: the content in the style's style, and the style itself
-
-    Raises:
-        ValueError: if an option is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        transfer: str,
-        num_scales: int,
-        num_hops: int,
-        num_groups: int,
-        filter_size: int,
-        **options: Any,
-    ) -> None:
+    def __init__(self, hop: Hop, num_hops: int, **pyramid: int) -> None:
         super().__init__()
         self.encode = VGG19()
         self.decode = mirrored(self.encode)
         channels = self.encode[-2].out_channels
-        self.hops = hops(transfer, num_hops, channels, num_groups, **options)
+        self.hops = nn.ModuleList(hop(channels) for _ in range(num_hops))
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in self.hops[1:])
 
     def forward(self, content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """What both networks are made of: hops, by which the style comes in, and residual blocks."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,25 +29,24 @@ TRANSFERS: dict[str, Callable[..., GroupWhiteningColoring]] = {
 }
 
 
-def hops(
-    transfer: str, count: int, channels: int, num_groups: int, **options: str | None
-) -> nn.ModuleList:
-    """So many hops.
+Hop = Callable[[int], GroupWhiteningColoring]
+"""A hop for features of so many channels."""
+
+
+def make_hop(transfer: str, num_groups: int, **options: str | None) -> Hop:
+    """The hop of a network.
 
     Args:
         transfer: one of ``TRANSFERS``.
-        count: how many.
-        channels: of the features.
-        num_groups: groups of them.
+        num_groups: groups of channels.
         options: ``method`` and ``backward``.
 
     Raises:
         ValueError: if the name is unknown, or a number out of range.
     """
     build = choose("transfer", TRANSFERS, transfer)
-    require(count > 0, "num_hops", "positive", count)
     require(num_groups > 0, "num_groups", "positive", num_groups)
-    return nn.ModuleList(build(channels, num_groups, **options) for _ in range(count))
+    return partial(build, num_groups=num_groups, **options)
 
 
 class ResidualBlock(nn.Module):

@@ -14,6 +14,7 @@ from common.checks import choose, require
 from common.pretrained import find_weights
 from covlayers import WhiteningLoss
 from features import FEATURES
+from hops import make_hop
 from losses import content_loss, style_distance, style_loss
 from metrics import StyleMetrics
 from network import Pyramid
@@ -84,15 +85,12 @@ class StyleModel(LightningModule):
         require(alpha_lr_factor > 0, "alpha_lr_factor", "positive", alpha_lr_factor)
         require(0 < warmup < 1, "warmup", "between 0 and 1", warmup)
         self.save_hyperparameters()
-        build = choose("network", NETWORKS, network)
-        self.network = build(
-            transfer,
-            num_scales,
+        require(num_hops > 0, "num_hops", "positive", num_hops)
+        self.network = choose("network", NETWORKS, network)(
+            make_hop(transfer, num_groups, method=method, backward=backward),
             num_hops,
-            num_groups,
-            filter_size,
-            method=method,
-            backward=backward,
+            num_scales=num_scales,
+            filter_size=filter_size,
         )
         self.features = choose("features", FEATURES, features)()
         self.whitening = WhiteningLoss(num_groups)

@@ -6,13 +6,11 @@ changed by a hop, so the network without them is an autoencoder, and the style t
 its reconstruction.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from common.checks import require
-from hops import ResidualBlock, hops, side_by_side
+from hops import Hop, ResidualBlock, side_by_side
 from pyramid import band, enlarge, pyramid
 
 
@@ -49,12 +47,10 @@ class Pyramid(nn.Module):
     it is enlarged, and the next band of the content added.
 
     Args:
-        transfer: one of ``TRANSFERS``.
+        hop: makes a hop.
+        num_hops: hops at each scale.
         num_scales: scales, each half as large as the one before.
-        num_hops: hops at each of them.
-        num_groups: groups of channels of every hop.
         filter_size: side of the filters, in pixels; there are six times its square.
-        options: of every hop: ``method`` and ``backward``.
 
     Shape:
         - content: :math:`(N, 3, H, W)` in [0, 1]
@@ -65,21 +61,13 @@ class Pyramid(nn.Module):
         ValueError: if an option is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        transfer: str,
-        num_scales: int,
-        num_hops: int,
-        num_groups: int,
-        filter_size: int,
-        **options: Any,
-    ) -> None:
+    def __init__(self, hop: Hop, num_hops: int, num_scales: int, filter_size: int) -> None:
         super().__init__()
         require(num_scales > 0, "num_scales", "positive", num_scales)
         require(filter_size > 1, "filter_size", "2 or more", filter_size)
         channels = 6 * filter_size**2
         self.num_scales, self.hops_per_scale = num_scales, num_hops
-        self.hops = hops(transfer, num_scales * num_hops, channels, num_groups, **options)
+        self.hops = nn.ModuleList(hop(channels) for _ in range(num_scales * num_hops))
         self.analyses = nn.ModuleList(analysis(filter_size) for _ in self.hops)
         self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in self.hops)
         self.syntheses = nn.ModuleList(synthesis(conv) for conv in self.analyses)
