@@ -273,9 +273,7 @@ def test_vgg19_is_fixed_and_mirrored(build: Callable[..., pl.LightningModule]) -
     network = model.network
     assert not any(weight.requires_grad for weight in network.encode.parameters())
     assert not any(weight.requires_grad for weight in model.features.parameters())
-    shapes = [
-        tuple(layer.weight.shape[:2]) for layer in network.encode if hasattr(layer, "weight")
-    ]
+    shapes = [tuple(layer.weight.shape[:2]) for layer in network.encode if hasattr(layer, "weight")]
     mirrored = [
         tuple(layer.weight.shape[1::-1]) for layer in network.decode if hasattr(layer, "weight")
     ]
