@@ -66,7 +66,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and covariance over all positions, and their number."""
     first = x[..., :1].detach()  # about it, features that do not vary have a mean without error
     mean = first.squeeze(-1) + (x - first).mean(-1)
-    return mean, covariance(x), x.new_tensor(float(x.shape[-1]))
+    return mean, covariance(x), x.new_full((), x.shape[-1])
 
 
 def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:

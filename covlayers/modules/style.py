@@ -137,7 +137,7 @@ class WhiteningColoring(nn.Module):
         return self.num_groups
 
     def _strength(self, x: Tensor) -> Tensor:
-        return x.new_tensor(self.alpha)
+        return x.new_full((), float(self.alpha))
 
     def _mix(
         self, x: Tensor, parts: list[Region], weights: Sequence[float] | Tensor | None

@@ -70,10 +70,13 @@ def regions(
     return [Region(*parts) for parts in zip(groups, weights, shares, strict=True)]
 
 
-def mixture(weights: Sequence[float] | Tensor | None, count: int, like: Tensor) -> list[Tensor]:
+def mixture(
+    weights: Sequence[float] | Tensor | None, count: int, like: Tensor
+) -> list[Tensor] | list[float]:
     """The weights of the styles as shares of one; equal ones for None."""
-    given = [1.0] * count if weights is None else weights
-    w = torch.as_tensor(given, dtype=like.dtype, device=like.device)
+    if weights is None:
+        return [1 / count] * count
+    w = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
     if w.shape != (count,):
         raise InvalidValueError(
             f"weights must be a number for each style, {count} in all, got shape {tuple(w.shape)}."
