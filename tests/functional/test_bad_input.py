@@ -160,7 +160,17 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "style channels": (
         lambda: F.whiten_color(x, x[:, :2]),
         ValueError,
-        "style must have the batch",
+        "with the channels of content",
+    ),
+    "style batch": (
+        lambda: F.whiten_color(x[:1], x),
+        ValueError,
+        "style must have a batch that broadcasts to that of content",
+    ),
+    "shrinkage word": (
+        lambda: F.whiten_color(x, x, shrinkage="oas"),
+        ValueError,
+        "shrinkage must be one of",
     ),
     "one style position": (lambda: F.whiten_color(x, x[..., :1]), ValueError, "style must have"),
     "alpha": (lambda: F.whiten_color(x, x, alpha=1.5), ValueError, r"alpha must lie in \[0, 1\]"),

@@ -34,7 +34,7 @@ def trained(name: str, **options) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() < 2:
-                parameter.uniform_(0.5, 1)
+                parameter.uniform_(0.5, 1.5)
             else:  # its rows stay of the scale that suits its inputs
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
     for seed in (1, 2):
