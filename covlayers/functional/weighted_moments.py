@@ -51,22 +51,23 @@ def weighted_moments(
         eps: :math:`\varepsilon`.
         shrinkage: :math:`s`.
     """
+    positions: int | Tensor
     mean, cov, positions = _moments(x) if weights is None else _weighted(x, weights)
     own = trace(cov) / x.shape[-2]
     scale = own.mean(-3, keepdim=True)
     noise = (ROUNDING * torch.finfo(x.dtype).eps) ** 2 * mean.square().mean((-2, -1))
     varies = ~(scale <= noise[..., None, None, None])  # what is not finite stays so
-    s = _intensity(cov, positions[..., None, None], shrinkage)
+    s = _intensity(cov, positions, shrinkage)
     identity = identity_like(cov)
     regular = (1 - s) * cov + (s * own + eps * scale) * identity
     return Moments(mean, torch.where(varies, regular, identity), varies)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
     """Mean and covariance over all positions, and their number."""
     first = x[..., :1].detach()  # about it, features that do not vary have a mean without error
     mean = first.squeeze(-1) + (x - first).mean(-1)
-    return mean, covariance(x), x.new_full((), x.shape[-1])
+    return mean, covariance(x), x.shape[-1]
 
 
 def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,23 +82,27 @@ def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean.squeeze(-1), cov, 1 / torch.where(total > 0, p.squeeze(-2), 1).square().sum(-1)
 
 
-def _intensity(cov: Tensor, positions: Tensor, shrinkage: Shrinkage) -> Tensor | float:
-    r"""The weight :math:`s` of the identity.
+def _intensity(cov: Tensor, positions: int | Tensor, shrinkage: Shrinkage) -> Tensor | float:
+    """The weight of the identity; with ``"auto"`` none where positions outnumber the channels."""
+    if shrinkage != "auto":
+        return float(shrinkage or 0)
+    if isinstance(positions, Tensor):
+        positions = positions[..., None, None]
+        return torch.where(positions > cov.shape[-1], 0, _oracle_approximating(cov, positions))
+    return 0.0 if positions > cov.shape[-1] else _oracle_approximating(cov, positions)
 
-    With ``"auto"``, and no more positions :math:`n` than channels, so that the covariance is
-    singular, that of the oracle approximating shrinkage (OAS) :cite:p:`chen2010shrinkage`:
+
+def _oracle_approximating(cov: Tensor, positions: int | Tensor) -> Tensor:
+    r"""The weight of oracle approximating shrinkage (OAS) :cite:p:`chen2010shrinkage`.
 
     .. math:: s = \min\Bigl( 1, \frac{(1 - 2/C) \operatorname{tr} \Sigma^2
               + (\operatorname{tr} \Sigma)^2}{(n + 1 - 2/C) (\operatorname{tr} \Sigma^2
               - (\operatorname{tr} \Sigma)^2 / C)} \Bigr)
 
-    Of unequal weights :math:`n = (\sum w)^2 / \sum w^2`.
+    for :math:`n` positions, :math:`(\sum w)^2 / \sum w^2` of them where weights differ.
     """
-    if shrinkage != "auto":
-        return float(shrinkage or 0)
     C = cov.shape[-1]
     square, squares = trace(cov).square(), cov.square().sum((-2, -1), keepdim=True)
     spread = (positions + 1 - 2 / C) * (squares - square / C)
     s = ((1 - 2 / C) * squares + square) / torch.where(spread > 0, spread, 1)
-    s = torch.where(spread > 0, s.clamp(max=1), 1)
-    return torch.where(positions > C, 0, s)
+    return torch.where(spread > 0, s.clamp(max=1), 1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.report import BLUE, COLOURS, STYLE, VERMILION, draw_curve, read_curves, save
-from pictures import to_bytes
+from pictures import to_array
 
 PAIRS = 4
 """Pairs in a figure, evenly spread over those of a split."""
@@ -45,7 +45,7 @@ def transferred(model: LightningModule, pairs: Dataset) -> list[list[Tensor]]:
 
 def show(axes: Axes, picture: Tensor) -> None:
     """Draw a picture :math:`(3, H, W)` without a frame."""
-    axes.imshow(to_bytes(picture).permute(1, 2, 0).numpy())
+    axes.imshow(to_array(picture))
     axes.set_axis_off()
 
 

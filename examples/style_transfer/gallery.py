@@ -20,7 +20,7 @@ from colours import Pixels, distance, recolour
 from common.report import STYLE
 from covlayers import WhiteningColoring
 from photos import PHOTOS
-from pictures import from_bytes, to_bytes
+from pictures import from_bytes, to_array
 from stylise import StyleTransfer, shrink
 
 CONTENTS = ("china", "cat", "coffee")
@@ -57,7 +57,7 @@ def photo(name: str) -> Tensor:
 
 def show(axes: Axes, picture: Tensor, title: str = "", row: str = "") -> None:
     """Draw a picture without a frame, with a title above and a name of its row."""
-    axes.imshow(to_bytes(picture).permute(1, 2, 0).numpy(), interpolation="lanczos")
+    axes.imshow(to_array(picture), interpolation="lanczos")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_title(title, loc="center", fontsize=9.5, pad=4)

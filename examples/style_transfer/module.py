@@ -64,7 +64,7 @@ class StyleModel(LightningModule):
         method: str = "auto",
         backward: str | None = None,
         weights: str | None = None,
-        content_weight: float = 4.0,
+        content_weight: float = 1.0,
         style_weight: float = 12.0,
         reconstruction_weight: float = 30.0,
         whitening_weight: float = 0.0,

@@ -37,6 +37,11 @@ def to_bytes(picture: Tensor) -> Tensor:
     return (picture * 255).round().clamp(0, 255).byte()
 
 
+def to_array(picture: Tensor) -> np.ndarray:
+    """A picture :math:`(3, H, W)` as bytes :math:`(H, W, 3)`."""
+    return to_bytes(picture).permute(1, 2, 0).contiguous().numpy()
+
+
 def from_bytes(array: np.ndarray) -> Tensor:
     """Bytes :math:`(H, W, 3)` as a picture :math:`(3, H, W)` in [0, 1]."""
     return torch.from_numpy(array.copy()).permute(2, 0, 1).contiguous().float() / 255
@@ -126,7 +131,7 @@ def write(picture: Tensor, path: str | Path) -> None:
     path = writable(path)
     if not picture.isfinite().all():
         raise PictureError("The picture has values that are not finite.")
-    image = Image.fromarray(to_bytes(picture).permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(to_array(picture))
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("xb") as file:
