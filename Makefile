@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 EXTRAS := examples test docs dev
+BENCHMARKS := run layers heads style scaling processes thread_split targets
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -28,11 +29,8 @@ lint: $(VENV)/.extra-dev ## check style, formatting and types
 docs: $(VENV)/.extra-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/.extra-examples ## measure time, memory and error of methods, rules and layers
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/layers.py
-	$(BIN)/python benchmarks/heads.py
-	$(BIN)/python benchmarks/style.py
+bench: $(VENV)/.extra-bench ## measure time, memory and error; how they grow; what is promised
+	set -e; for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py; done
 
 all: $(VENV)/.extra-all ## install every extra
 

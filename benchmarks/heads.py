@@ -1,6 +1,6 @@
 """Time and memory of a training step of the second-order heads, beside averages and plain eigh.
 
-    python benchmarks/heads.py [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python benchmarks/heads.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 The sizes are those of the papers: the last stage of a ResNet reduced to 256 channels, the tokens of
 a small vision transformer, the last stage of a ResNet-50 over the frames of a clip. ``relative`` is
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from published import isqrt_cov, mpa
+from published_layers import TextbookPool
 from torch import Tensor, nn
 from training_step import Group, command
 
@@ -60,30 +62,13 @@ class ClassToken(nn.Module):
         return self.classifier(tokens[:, 0])
 
 
-class UnrolledISQRT(nn.Module):
-    """iSQRT-COV as it is usually written: centring by an M x M matrix, every step in the graph."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2)
-        N, C, M = x.shape
-        centring = (torch.eye(M, device=x.device) - 1 / M) / M
-        A = x @ centring.expand(N, M, M) @ x.mT
-        trace = A.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-        identity = torch.eye(C, device=x.device).expand(N, C, C)
-        Y, Z = A / trace, identity
-        for _ in range(5):
-            W = 0.5 * (3 * identity - Z @ Y)
-            Y, Z = Y @ W, W @ Z
-        rows, columns = torch.triu_indices(C, C, device=x.device)
-        return (Y * trace.sqrt())[:, rows, columns]
-
-
 def features(channels: int) -> dict[str, nn.Module]:
     """Poolings of one feature map per image."""
     return {
         BASELINE: cl.CovPool(channels, **PLAIN),
         "average": Average(2),
-        "iSQRT-COV, M x M centring, unrolled": UnrolledISQRT(),
+        "textbook iSQRT-COV": TextbookPool(isqrt_cov),
+        "textbook MPA": TextbookPool(mpa),
         "CovPool": cl.CovPool(channels),
         "CovPool log": cl.CovPool(channels, function="log"),
         "CovPool mean_weight=1": cl.CovPool(channels, mean_weight=1.0),
@@ -135,21 +120,18 @@ def clips(channels: int, frames: int) -> dict[str, nn.Module]:
     }
 
 
-def groups(device: str) -> Iterator[Group]:
-    """Feature maps, tokens, clips."""
-    for title, shape, modules in (
-        ("features", FEATURES, features(FEATURES[1])),
-        ("tokens", TOKENS, tokens(TOKENS[2])),
-        ("clips", CLIPS, clips(CLIPS[2], CLIPS[1])),
-    ):
+def groups(device: str, quick: bool) -> Iterator[Group]:
+    """Feature maps, tokens, clips; the first only if quick."""
+    cases = (
+        ("features", FEATURES, features, FEATURES[1:2]),
+        ("tokens", TOKENS, tokens, TOKENS[2:]),
+        ("clips", CLIPS, clips, (CLIPS[2], CLIPS[1])),
+    )
+    for title, shape, heads, sizes in cases[:1] if quick else cases:
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(shape, generator=generator).to(device)
-        yield Group(
-            f"{title} {shape}",
-            x,
-            {name: module.to(device) for name, module in modules.items()},
-            {"group": title},
-        )
+        modules = {name: module.to(device) for name, module in heads(*sizes).items()}
+        yield Group(f"{title} {shape}", x, modules, {"group": title})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,9 +1,10 @@
 """Time of a training step, and memory kept for it, of the normalisation layers and their peers.
 
-    python benchmarks/layers.py [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python benchmarks/layers.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 A step is one forward and one backward pass. ``relative`` is the time over that of a textbook
 whitening of the same features: transpose, centre, five Newton-Schulz steps, all left to autograd.
+``its four products`` (``floor.py``) are what no whitening of these groups can do without.
 
 See ``training_step.py`` for what is measured, and for the spread of the times.
 """
@@ -13,53 +14,41 @@ from functools import partial
 from itertools import product
 
 import torch
+from floor import FourProducts, four_products
 from measure import Row
+from published_layers import TextbookIterNorm
 from torch import Tensor, nn
 from training_step import Group, command
 
 import covlayers as cl
 from covlayers import functional as F
 
-SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8))
+# The shape of the features, and the channels of a group.
+CASES = (
+    ((64, 64, 32, 32), 64),
+    ((32, 256, 14, 14), 256),
+    ((32, 256, 14, 14), 64),
+    ((64, 256, 8, 8), 64),
+)
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-GROUP_SIZE = 64
 EPS = 1e-5
 BASELINE = "textbook"
+FLOOR = "its four products"
+FLOOR_S = 0.2
 
 
-class Textbook(nn.Module):
-    """Whitening as one writes it by hand: every step in the graph, every copy kept."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        channels_first = x.transpose(0, 1).contiguous()
-        rows = channels_first.view(-1, GROUP_SIZE, x.numel() // x.shape[1])
-        centred = rows - rows.mean(-1, keepdim=True)
-        identity = torch.eye(GROUP_SIZE, device=x.device)
-        cov = centred @ centred.mT / centred.shape[-1] + EPS * identity
-        trace = cov.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-        P, normed = identity, cov / trace
-        for _ in range(5):
-            P = 1.5 * P - 0.5 * P @ P @ P @ normed
-        white = (P / trace.sqrt() @ centred).view_as(channels_first).transpose(0, 1).contiguous()
-        return white * self.weight + self.bias
-
-
-def layers(channels: int) -> dict[str, nn.Module]:
+def layers(channels: int, group_size: int) -> dict[str, nn.Module]:
     """What is measured, by name."""
-    whitening = partial(cl.DecorrelatedBatchNorm, channels, channels // GROUP_SIZE, EPS)
+    num_groups = channels // group_size
+    whitening = partial(cl.DecorrelatedBatchNorm, channels, num_groups, EPS)
     return {
-        BASELINE: Textbook(channels),
+        BASELINE: TextbookIterNorm(channels, group_size, EPS),
         "torch.nn.BatchNorm2d": nn.BatchNorm2d(channels),
         "DecorrelatedBatchNorm": whitening(),
         "DecorrelatedBatchNorm cholesky": whitening(kind="cholesky"),
         "DecorrelatedBatchNorm polar_express": whitening(method="polar_express"),
         "DecorrelatedBatchNorm MPA": whitening(method=F.Pade(5), backward=F.Lyapunov(8)),
-        "IterNorm": cl.IterNorm(channels, channels // GROUP_SIZE, EPS),
+        "IterNorm": cl.IterNorm(channels, num_groups, EPS),
         "PCANorm": cl.PCANorm(channels, channels // 4),
         "GroupWhitening": cl.GroupWhitening(channels, 16),
         "SwitchableWhitening": cl.SwitchableWhitening(channels, channels // 16),
@@ -76,21 +65,27 @@ def features(shape: Sequence[int], memory_format: str, device: str) -> Tensor:
     return x.to(device).contiguous(memory_format=FORMATS[memory_format])
 
 
-def whiteness(y: Tensor) -> Row:
+def whiteness(group_size: int, layer: nn.Module, x: Tensor) -> Row:
     """The largest entry of the covariance of the first group, less the identity."""
-    rows = y.detach().cpu().double().transpose(0, 1).flatten(1)[:GROUP_SIZE]
+    if isinstance(layer, FourProducts):
+        return {"whiteness": None}
+    rows = layer(x).detach().cpu().double().transpose(0, 1).flatten(1)[:group_size]
     cov = torch.cov(rows, correction=0)
-    return {"whiteness": float((cov - torch.eye(GROUP_SIZE)).abs().max())}
+    return {"whiteness": float((cov - torch.eye(group_size)).abs().max())}
 
 
-def groups(device: str) -> Iterator[Group]:
-    """Each shape in each memory format."""
-    for shape, memory_format in product(SHAPES, FORMATS):
+def groups(device: str, quick: bool) -> Iterator[Group]:
+    """Each shape and size of group in each memory format; the first two contiguous if quick."""
+    cases = product(CASES[:2], ["contiguous"]) if quick else product(CASES, FORMATS)
+    for (shape, group_size), memory_format in cases:
+        x = features(shape, memory_format, device)
+        modules = {name: layer.to(device) for name, layer in layers(shape[1], group_size).items()}
         yield Group(
-            f"{tuple(shape)}, {memory_format}",
-            features(shape, memory_format, device),
-            {name: layer.to(device) for name, layer in layers(shape[1]).items()},
-            {"memory_format": memory_format},
+            f"{shape}, {group_size} a group, {memory_format}",
+            x,
+            modules | {FLOOR: four_products(x, group_size, FLOOR_S)},
+            {"memory_format": memory_format, "group_size": group_size},
+            partial(whiteness, group_size),
         )
 
 
@@ -102,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         groups,
         BASELINE,
         arguments=arguments,
-        metadata={"group_size": GROUP_SIZE, "eps": EPS},
-        figures=lambda layer, x: whiteness(layer(x)),
+        metadata={"eps": EPS},
         extra={"whiteness": ".0e"},
     )
 

@@ -1,91 +1,68 @@
-"""The cells of the benchmark, and what is measured of each: time, memory, error."""
+"""What is measured of a cell: time, memory, error."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import quantiles
+from time import perf_counter
 from typing import Any
 
 import torch
+from cells import EXPONENTS, Cell, Outputs, Run
+from memory import peak_bytes, saved_bytes
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.benchmark import Measurement, Timer
 
-from covlayers import functional as F
-
-Run = Callable[[Tensor], Tensor]
 Row = dict[str, Any]
 ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One way to compute a matrix function and to differentiate it."""
-
-    method: str
-    backward: str
-    run: Run
-
-
-def registered_cells(function: str) -> Iterator[Cell]:
-    """Every method with every rule; ``auto``, which only picks one, once with its own choice."""
-    compute = getattr(F, function)
-    yield Cell("auto", "default", compute)
-    for method in F.METHODS:
-        for backward in F.BACKWARDS if method != "auto" else ():
-            yield Cell(method, backward, partial(compute, method=method, backward=backward))
-
-
-def peers(function: str) -> Iterator[Cell]:
-    """What PyTorch itself offers."""
-    exponent = {"sqrtm": 0.5, "invsqrtm": -0.5}[function]
-    yield Cell("torch.linalg.eigh", "autograd", partial(eigh_power, exponent=exponent))
-    if function == "sqrtm":
-        built_in: Run = getattr(torch.linalg, "matrix_sqrth", missing)
-        yield Cell("torch.linalg.matrix_sqrth", "built in", built_in)
-
-
-def eigh_power(A: Tensor, *, exponent: float) -> Tensor:
-    """What one writes by hand."""
-    values, vectors = torch.linalg.eigh(A)
-    return (vectors * values.pow(exponent)[..., None, :]) @ vectors.mT
-
-
-def missing(A: Tensor) -> Tensor:
-    """Stands in for a function that this version of torch does not have."""
-    raise NotImplementedError(f"skipped, as torch {torch.__version__} does not have it")
+BLOCK_S = 2e-3
+WARM_S = 0.05
+SLOW_S = 1.0
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A batch of matrices, the gradient that comes from above, and what should come out."""
+    """A batch of matrices, the gradients that come from above, and what should come out."""
 
     function: str
     A: Tensor
-    weight: Tensor
-    value: Tensor
+    weights: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
     gradient: Tensor
 
     @classmethod
     def random(
-        cls, function: str, n: int, batch: int, *, condition: float, seed: int, device: str
+        cls,
+        function: str,
+        n: int,
+        batch: int,
+        *,
+        condition: float,
+        seed: int,
+        device: str,
+        dtype: torch.dtype = torch.float32,
     ) -> "Problem":
-        """The same float32 matrices on every device, with their float64 reference on the CPU."""
+        """The same matrices on every device, with their float64 reference on the CPU."""
         generator = torch.Generator().manual_seed(seed)
-        A = spd(n, batch, condition, generator).float()
-        weight = symmetric(torch.randn(batch, n, n, generator=generator))
-        value, gradient = reference(function, A, weight)
-        return cls(function, A.to(device).requires_grad_(), weight.to(device), value, gradient)
+        A = spd(n, batch, condition, generator).to(dtype)
+        weights = tuple(
+            symmetric(torch.randn(batch, n, n, generator=generator).to(dtype))
+            for _ in EXPONENTS[function]
+        )
+        values, gradient = reference(function, A, weights)
+        above = tuple(weight.to(device) for weight in weights)
+        return cls(function, A.to(device).requires_grad_(), above, values, gradient)
 
-    def forward(self, run: Run) -> Tensor:
+    def forward(self, run: Run) -> Outputs:
         """One pass that keeps nothing for a gradient."""
         with torch.no_grad():
             return run(self.A)
 
-    def value_and_gradient(self, run: Run) -> tuple[Tensor, Tensor]:
+    def values_and_gradient(self, run: Run) -> tuple[tuple[Tensor, ...], Tensor]:
         """One forward and one backward pass."""
-        Y = run(self.A)
-        return Y, torch.autograd.grad(Y, self.A, self.weight)[0]
+        outputs = run(self.A)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return outputs, torch.autograd.grad(outputs, self.A, self.weights)[0]
 
 
 def symmetric(X: Tensor) -> Tensor:
@@ -100,8 +77,10 @@ def spd(n: int, batch: int, condition: float, generator: torch.Generator) -> Ten
     return symmetric((rotation * values) @ rotation.mT)
 
 
-def reference(function: str, A: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Value and gradient in float64, from nothing but an eigendecomposition.
+def reference(
+    function: str, A: Tensor, weights: Sequence[Tensor]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    r"""Values and gradient in float64, from nothing but an eigendecomposition.
 
     The gradient is :math:`U (L \circ (U^\top G U)) U^\top` (Daleckii and Krein), where
     :math:`L_{ij}` is the divided difference of the function at two eigenvalues :math:`a^2, b^2`:
@@ -110,10 +89,12 @@ def reference(function: str, A: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]
     values, U = torch.linalg.eigh(A.double())
     root = values.sqrt()
     a, b = root[..., :, None], root[..., None, :]
-    inverse = function == "invsqrtm"
-    f = 1 / root if inverse else root
-    L = -1 / (a * b * (a + b)) if inverse else 1 / (a + b)
-    return (U * f[..., None, :]) @ U.mT, U @ (L * (U.mT @ weight.double() @ U)) @ U.mT
+    outputs, gradient = [], torch.zeros_like(U)
+    for exponent, weight in zip(EXPONENTS[function], weights, strict=True):
+        L = 1 / (a + b) if exponent > 0 else -1 / (a * b * (a + b))
+        outputs.append((U * values.pow(exponent)[..., None, :]) @ U.mT)
+        gradient += U @ (L * (U.mT @ weight.double() @ U)) @ U.mT
+    return tuple(outputs), gradient
 
 
 def relative_error(X: Tensor, exact: Tensor) -> float | None:
@@ -126,50 +107,66 @@ def relative_error(X: Tensor, exact: Tensor) -> float | None:
     return worst if math.isfinite(worst) else None
 
 
-def saved_bytes(run: Run, A: Tensor) -> int:
-    """The memory that the graph holds for the backward pass, each storage counted once."""
-    storages: dict[int, int] = {}
-
-    def pack(x: Tensor) -> Tensor:
-        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x.detach()
-
-    with saved_tensors_hooks(pack, lambda x: x):
-        _graph = run(A)  # held to the end: a storage that is freed could be counted again
-    return sum(storages.values())
+def worst(errors: Iterable[float | None]) -> float | None:
+    """The largest error, None if one is not finite."""
+    every = list(errors)
+    return None if None in every else max(error for error in every if error is not None)
 
 
-def peak_bytes(step: Callable[[], object], device: torch.device) -> int | None:
-    """The most memory that a step takes on top of its inputs; None where it is not tracked."""
-    if device.type != "cuda":
-        return None
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    step()
-    return torch.cuda.max_memory_allocated(device) - before
+def milliseconds(
+    steps: Sequence[Callable[[], object]], min_time: float
+) -> list[tuple[float, float]]:
+    """Median and interquartile range of each.
 
-
-def milliseconds(steps: list[Callable[[], object]], min_time: float) -> list[tuple[float, float]]:
-    """Median and interquartile range of each; the timer waits for the accelerator.
-
-    The steps take turns, so that a machine that slows down slows all of them.
+    The steps take turns, so that a machine that slows down slows all of them. A sample is the mean
+    of a block of calls by the host's clock, read when torch.cuda.synchronize() has returned. (The
+    timer of torch.utils.benchmark calls torch.set_num_threads, which changes LAPACK for good.)
     """
-    threads = torch.get_num_threads()
-    timers = [Timer("step()", globals={"step": step}, num_threads=threads) for step in steps]
-    turns = [
-        [timer.blocked_autorange(min_run_time=min_time / ROUNDS) for timer in timers]
-        for _ in range(ROUNDS)
-    ]
-    merged = (Measurement.merge(replicates)[0] for replicates in zip(*turns, strict=True))
-    return [(1e3 * measured.median, 1e3 * measured.iqr) for measured in merged]
+    samples: list[list[float]] = [[] for _ in steps]
+    for _ in range(ROUNDS):
+        for step, own in zip(steps, samples, strict=True):
+            own += _samples(step, min_time / ROUNDS)
+    return [_median_and_iqr(own) for own in samples]
+
+
+def seconds(step: Callable[[], object], calls: int = 1) -> float:
+    """The time of one call, the mean over a block of them."""
+    _wait()
+    start = perf_counter()
+    for _ in range(calls):
+        step()
+    _wait()
+    return (perf_counter() - start) / calls
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def _samples(step: Callable[[], object], min_time: float) -> list[float]:
+    """Milliseconds a call of each block; a first call warms up, or is the sample if it is long."""
+    first = seconds(step)
+    if first > max(WARM_S, min_time):
+        return [1e3 * first]
+    calls = max(1, int(BLOCK_S / first))
+    own: list[float] = []
+    end = perf_counter() + min_time
+    while not own or perf_counter() < end:
+        own.append(1e3 * seconds(step, calls))
+    return own
+
+
+def _median_and_iqr(samples: Sequence[float]) -> tuple[float, float]:
+    low, median, high = quantiles(samples, method="inclusive")
+    return median, high - low
 
 
 def measure(cells: Sequence[Cell], problem: Problem, min_time: float) -> list[Row]:
-    """One row a cell: its error and memory, then its time unless it raised."""
+    """One row a cell: its error and memory, then its times unless it raised or is slow."""
     rows = [examine(cell, problem) for cell in cells]
     ran = [(r, c) for r, c in zip(rows, cells, strict=True) if r["saved_bytes"] is not None]
-    for key, step in (("forward", problem.forward), ("time", problem.value_and_gradient)):
+    for key, step in (("forward", problem.forward), ("time", problem.values_and_gradient)):
         times = milliseconds([partial(step, cell.run) for _, cell in ran], min_time)
         for (row, _), (median, iqr) in zip(ran, times, strict=True):
             row |= {f"{key}_ms": median, f"{key}_iqr_ms": iqr}
@@ -177,22 +174,30 @@ def measure(cells: Sequence[Cell], problem: Problem, min_time: float) -> list[Ro
 
 
 def examine(cell: Cell, problem: Problem) -> Row:
-    """Error and memory; what raises or is not finite says so in ``status``."""
+    """Error and memory; what raises, is slow or is not finite says so in ``status``."""
     batch, n, _ = problem.A.shape
-    row: Row = dict(function=problem.function, n=n, batch=batch)
-    row |= dict(method=cell.method, backward=cell.backward, status="ok")
+    dtype = str(problem.A.dtype).removeprefix("torch.")
+    row: Row = dict(function=problem.function, n=n, batch=batch, dtype=dtype)
+    row |= dict(method=cell.method, backward=cell.backward, role=cell.role, status="ok")
     row |= dict.fromkeys(("time_ms", "time_iqr_ms", "forward_ms", "forward_iqr_ms", "relative"))
     row |= dict.fromkeys(("value_error", "gradient_error", "peak_bytes", "saved_bytes"))
+    step = partial(problem.values_and_gradient, cell.run)
     try:
-        Y, gradient = problem.value_and_gradient(cell.run)
+        start = perf_counter()
+        outputs, gradient = step()
+        _wait()
+        elapsed = perf_counter() - start
         errors = {
-            "value": relative_error(Y, problem.value),
+            "value": worst(map(relative_error, outputs, problem.values)),
             "gradient": relative_error(symmetric(gradient), problem.gradient),
         }
         row |= {f"{name}_error": error for name, error in errors.items()}
         if broken := [name for name, error in errors.items() if error is None]:
             row["status"] = f"non-finite {' and '.join(broken)}"
-        row["peak_bytes"] = peak_bytes(partial(problem.value_and_gradient, cell.run), Y.device)
+        if elapsed > SLOW_S:
+            row |= {"time_ms": 1e3 * elapsed, "status": "timed once, as it is slow"}
+            return row
+        row["peak_bytes"] = peak_bytes(step, gradient.device)
         row["saved_bytes"] = saved_bytes(cell.run, problem.A)
     except Exception as error:  # whatever a cell raises is its result
         row["status"] = f"{type(error).__name__}: {' '.join(str(error).split())}"

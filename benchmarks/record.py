@@ -1,21 +1,101 @@
-"""What every benchmark writes down: where its figures come from, and all of them or none."""
+"""What every benchmark shares: its command line, where its figures come from, and its file."""
 
+import argparse
 import json
+import math
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from schemas import SCHEMAS
 
 import covlayers
 
-SURROUNDINGS = """
-    date device cpu cpu_count threads omp_wait_policy torch python covlayers command dtype
-"""
+RESULTS = Path(__file__).parent / "results"
+
+
+def command_line(
+    name: str, script: str, about: str, min_time: tuple[float, float]
+) -> argparse.ArgumentParser:
+    """The options of every benchmark.
+
+    Args:
+        name: of the results and their schema.
+        script: the file.
+        about: its docstring.
+        min_time: seconds for each timing, in a full run and in a quick one.
+    """
+    parser = argparse.ArgumentParser(script, description=about.splitlines()[0])
+    parser.set_defaults(name=name, script=script, min_times=min_time)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="fewer sizes and shorter timing")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    add("--output", type=Path, metavar="FILE", help="the JSON; default: by device, in results/")
+    seconds = "seconds for each timing; default: {}, or {} if quick".format(*min_time)
+    add("--min-time", type=positive(float), metavar="S", help=seconds)
+    return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """The command line, by default that of the process, checked and completed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(arguments)
+    options.arguments = arguments
+    available = torch.cuda.is_available()
+    if options.device == "auto":
+        options.device = "cuda" if available else "cpu"
+    if options.device == "cuda" and not available:
+        parser.error("argument --device: this PyTorch sees no CUDA device; use cpu or auto")
+    options.min_time = options.min_time or options.min_times[options.quick]
+    file = f"{options.name}-{options.device}{'-quick' if options.quick else ''}.json"
+    options.output = options.output or RESULTS / file
+    if options.output.is_dir():
+        parser.error(f"argument --output: {options.output} is a directory, expected a file")
+    return options
+
+
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """An option that must be a positive, finite number."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+        return value
+
+    return parse
+
+
+def begin(options: argparse.Namespace, **facts: Any) -> dict[str, Any]:
+    """The metadata of a run, printed before anything is measured.
+
+    Args:
+        options: from :func:`parse`.
+        facts: further metadata.
+    """
+    metadata = surroundings(options.script, options.arguments, options.device)
+    metadata |= {"min_time_s": options.min_time, **facts}
+    print("\n".join(f"{key}: {value}" for key, value in metadata.items()))
+    return metadata
+
+
+def finish(
+    options: argparse.Namespace, metadata: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write what was measured."""
+    write({"metadata": metadata, "rows": rows}, SCHEMAS[options.name], options.output)
+    print(f"\nwritten to {options.output}")
 
 
 def cpu_model() -> str:

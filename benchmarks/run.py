@@ -1,37 +1,33 @@
-"""Time, memory and error of every registered method and backward rule, and of what torch has.
+"""Time, memory and error of every registered method and backward rule, and of their peers.
 
-    python benchmarks/run.py [--quick] [--device cpu|cuda|auto] [--output FILE]
+    python benchmarks/run.py [--quick] [--device cpu|cuda|auto] [--dtypes T ...] [--output FILE]
 
 The table goes to standard output, the figures to ``benchmarks/results/``. Speed is to be read
 within one run: ``relative`` is the time over that of ``eigh x loewner`` in the same group. Where
 other programs share the cores, set ``OMP_WAIT_POLICY=passive``, or threads that wait spin.
+
+The grid of methods and rules is measured at two sizes in float32; elsewhere, and if quick, every
+method with its default rule, the exact cells, and the peers.
 """
 
-import argparse
 import math
-import sys
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import torch
-from measure import Problem, Row, measure, peers, registered_cells
-from record import SURROUNDINGS, surroundings, write
+from cells import EXPONENTS, peers, registered_cells
+from measure import Problem, Row, measure
+from record import begin, command_line, finish, parse, positive
 
-FUNCTIONS = ("sqrtm", "invsqrtm")
-BATCHES = {16: 256, 64: 64, 128: 32, 256: 8}  # comparable work
+# Comparable work, where that leaves a matrix.
+BATCHES = {4: 1024, 8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 8, 512: 2, 1024: 1}
 QUICK = (16, 64)
+GRID = (16, 64)
+DTYPES = ("float32", "float64")
 BASELINE = ("eigh", "loewner")
 CONDITION = 1e4
 SEED = 0
-SCHEMA = {
-    "metadata": f"{SURROUNDINGS} condition_number spectrum seed min_time_s baseline",
-    "rows": """
-        function n batch method backward status time_ms time_iqr_ms forward_ms forward_iqr_ms
-        relative value_error gradient_error saved_bytes peak_bytes
-    """,
-}
 # The columns of the table: heading, key, format, unit.
 COLUMNS = (
     ("fwd+bwd ms", "time_ms", ".2f", 1),
@@ -46,10 +42,9 @@ COLUMNS = (
 )
 
 
-def measure_group(function: str, n: int, batch: int, device: str, min_time: float) -> list[Row]:
+def measure_group(problem: Problem, *, grid: bool, min_time: float) -> list[Row]:
     """One row a cell on the same matrices, fastest first, with times relative to the baseline."""
-    problem = Problem.random(function, n, batch, condition=CONDITION, seed=SEED, device=device)
-    cells = (*registered_cells(function), *peers(function))
+    cells = (*registered_cells(problem.function, grid=grid), *peers(problem.function))
     rows = measure(cells, problem, min_time)
     (baseline,) = (r["time_ms"] for r in rows if (r["method"], r["backward"]) == BASELINE)
     for row in rows:
@@ -58,86 +53,60 @@ def measure_group(function: str, n: int, batch: int, device: str, min_time: floa
     return sorted(rows, key=lambda row: math.inf if row["time_ms"] is None else row["time_ms"])
 
 
-def metadata(arguments: Sequence[str], device: str, min_time: float) -> dict[str, Any]:
-    """Where, when and how the figures came about."""
-    return surroundings("run.py", arguments, device) | {
-        "condition_number": CONDITION,
-        "spectrum": "log-spaced, largest eigenvalue 1",
-        "seed": SEED,
-        "min_time_s": min_time,
-        "baseline": " x ".join(BASELINE),
-    }
-
-
 def table(rows: Sequence[Row]) -> str:
     """One group as aligned text; a dash where there is no figure, what went wrong at the end."""
-    title = "{function}, {batch} matrices of {n} x {n}".format(**rows[0])
-    lines = [f"{title:38}" + "".join(f"{heading:>12}" for heading, *_ in COLUMNS)]
+    title = "{function}, {batch} of {n} x {n}, {dtype}".format(**rows[0])
+    lines = [f"{title:38}" + "".join(f"{heading:>15}" for heading, *_ in COLUMNS)]
     for row in rows:
         name = f"{row['method']} x {row['backward']}"
         figures = ("-" if row[k] is None else format(row[k] / u, spec) for _, k, spec, u in COLUMNS)
         note = "" if row["status"] == "ok" else f"  {row['status']}"
-        lines.append(f"{name:38}" + "".join(f"{figure:>12}" for figure in figures) + note)
+        lines.append(f"{name:38}" + "".join(f"{figure:>15}" for figure in figures) + note)
     return "\n".join(lines)
 
 
-def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """An option that must be a positive, finite number."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-        return value
-
-    return parse
-
-
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line, checked and completed before anything is measured."""
-    parser = argparse.ArgumentParser("run.py", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--quick", action="store_true", help=f"sizes {QUICK} and shorter timing")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    add("--output", type=Path, metavar="FILE", help="the JSON; default: by device, in results/")
-    size, seconds = positive(int), positive(float)
-    add("--sizes", type=size, nargs="+", metavar="N", help=f"default: {tuple(BATCHES)}")
+def command(arguments: Sequence[str] | None) -> Namespace:
+    """The options, completed."""
+    parser = command_line("matrix_functions", "run.py", __doc__, (0.1, 0.02))
+    size, add = positive(int), parser.add_argument
+    add("--sizes", type=size, nargs="+", metavar="N", help=f"default: {(*BATCHES,)}")
     add("--batch", type=size, metavar="B", help=f"matrices of every size; default: {BATCHES}")
-    add("--min-time", type=seconds, metavar="S", help="seconds per timing; 0.1, or 0.02 if quick")
-    chosen = parser.parse_args(arguments)
-    available = torch.cuda.is_available()
-    if chosen.device == "auto":
-        chosen.device = "cuda" if available else "cpu"
-    if chosen.device == "cuda" and not available:
-        parser.error("argument --device: this PyTorch sees no CUDA device; use cpu or auto")
-    chosen.sizes = chosen.sizes or (QUICK if chosen.quick else tuple(BATCHES))
-    if unknown := [n for n in chosen.sizes if chosen.batch is None and n not in BATCHES]:
+    add("--dtypes", choices=DTYPES, nargs="+", help="default: both, or the first if quick")
+    options = parse(parser, arguments)
+    options.sizes = options.sizes or (QUICK if options.quick else tuple(BATCHES))
+    options.dtypes = options.dtypes or (DTYPES[:1] if options.quick else DTYPES)
+    if unknown := [n for n in options.sizes if options.batch is None and n not in BATCHES]:
         parser.error(f"argument --sizes: give --batch too, {unknown} having no default")
-    chosen.min_time = chosen.min_time or (0.02 if chosen.quick else 0.1)
-    name = f"matrix_functions-{chosen.device}{'-quick' if chosen.quick else ''}.json"
-    chosen.output = chosen.output or Path(__file__).parent / "results" / name
-    if chosen.output.is_dir():
-        parser.error(f"argument --output: {chosen.output} is a directory, expected a file")
-    return chosen
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print group by group, write."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    chosen = options(arguments)
-    about = metadata(arguments, chosen.device, chosen.min_time)
-    print("\n".join(f"{key}: {value}" for key, value in about.items()))
+    options = command(arguments)
+    metadata = begin(
+        options,
+        dtype=" ".join(options.dtypes),
+        condition_number=CONDITION,
+        spectrum="log-spaced, largest eigenvalue 1",
+        seed=SEED,
+        baseline=" x ".join(BASELINE),
+    )
     rows: list[Row] = []
-    for function, n in product(FUNCTIONS, chosen.sizes):
-        batch = chosen.batch or BATCHES[n]
-        group = measure_group(function, n, batch, chosen.device, chosen.min_time)
+    for dtype, function, n in product(options.dtypes, EXPONENTS, options.sizes):
+        problem = Problem.random(
+            function,
+            n,
+            options.batch or BATCHES[n],
+            condition=CONDITION,
+            seed=SEED,
+            device=options.device,
+            dtype=getattr(torch, dtype),
+        )
+        grid = n in GRID and dtype == DTYPES[0] and not options.quick
+        group = measure_group(problem, grid=grid, min_time=options.min_time)
         print(f"\n{table(group)}", flush=True)
         rows += group
-    write({"metadata": about, "rows": rows}, SCHEMA, chosen.output)
-    print(f"\nwritten to {chosen.output}")
+    finish(options, metadata, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Time and memory of a training step of whitening-coloring and its peers.
 
-    python benchmarks/style.py [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python benchmarks/style.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 A step is one forward and one backward pass, to content and style: the two halves of the input. The
 sizes are those of the third and fourth stage of a VGG. ``relative`` is the time over that of the
@@ -89,13 +89,14 @@ def moments(layer: nn.Module, x: Tensor) -> Row:
     return {"moments": float(torch.linalg.matrix_norm(y - style) / torch.linalg.matrix_norm(style))}
 
 
-def groups(device: str) -> Iterator[Group]:
-    """Each size."""
-    for shape in SHAPES:
+def groups(device: str, quick: bool) -> Iterator[Group]:
+    """Each size; the first only if quick."""
+    for shape in SHAPES[:1] if quick else SHAPES:
         yield Group(
             f"content and style {shape}",
             features(shape, device),
             {name: layer.to(device) for name, layer in layers().items()},
+            figures=moments,
         )
 
 
@@ -108,7 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         BASELINE,
         arguments=arguments,
         metadata={"eps": EPS},
-        figures=moments,
         extra={"moments": ".0e"},
     )
 

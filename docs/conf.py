@@ -96,8 +96,13 @@ pygments_dark_style = "monokai"
 
 
 def setup(app: Sphinx) -> None:
-    """Draw the figures before the pages that show them are read."""
-    sys.path.insert(0, str(app.confdir))
+    """Draw the figures and write the tables before the pages that show them are read."""
+    benchmarks = Path(app.confdir).parent / "benchmarks"
+    sys.path[:0] = [str(app.confdir), str(benchmarks)]
+    import performance_page
+
     import figures
 
-    figures.draw(Path(app.srcdir) / "_static" / "generated")
+    generated = Path(app.srcdir) / "_static" / "generated"
+    figures.draw(generated)
+    performance_page.write(benchmarks / "results", generated / "performance")

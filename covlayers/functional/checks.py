@@ -117,6 +117,12 @@ def check_count(name: str, value: int, at_least: int = 1) -> None:
         raise InvalidValueError(f"{name} must be at least {at_least}, got {value}.")
 
 
+def check_flag(name: str, value: bool) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise InvalidTypeError(f"{name} must be True or False, got {value!r}.")
+
+
 def check_at_most(name: str, value: int, whole_name: str, whole: int) -> None:
     """A count no larger than another."""
     if value > whole:

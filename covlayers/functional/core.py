@@ -49,6 +49,10 @@ class MatrixFunction(ABC):
         """The ``(S, Q)``, with ``S = output / scale``, whose solution is the gradient."""
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 
+    def lyapunov_factor(self, a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
+        """``Q_ij / grad_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``."""
+        raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
+
 
 class Method(ABC):
     """How a matrix function is computed.

@@ -74,7 +74,7 @@ def eigh(
         function = _Eigh if torch.compiler.is_compiling() else _EighWithJvp
         values, vectors = function.apply(A, chosen, rule)
     else:
-        values, vectors = chosen.decompose(A)
+        values, vectors = chosen.decompose(symmetric(A))
     return values, vectors * _signs(vectors.detach())
 
 

@@ -15,7 +15,12 @@ BEYOND_ROUNDING = 1e-2
 
 def symmetric(A: Tensor) -> Tensor:
     r"""The symmetric part :math:`(A + A^\top)/2`."""
-    return (A + A.mT) / 2
+    return (A + A.mT).mul_(0.5)
+
+
+def largest(A: Tensor) -> Tensor:
+    """The largest magnitude of each matrix, ``(*)``; NaN if any entry is."""
+    return torch.maximum(A.amax((-2, -1)), -A.amin((-2, -1)))
 
 
 def identity_like(A: Tensor) -> Tensor:
@@ -37,6 +42,16 @@ def nonzero(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.finfo(scale.dtype).tiny ** 0.375)
 
 
+def gram(z: Tensor) -> Tensor:
+    """``z zᵀ``; of long rows on a CPU three blocks of four, as the fourth is one transposed."""
+    n, M = z.shape[-2:]
+    if z.device.type != "cpu" or n < 32 or 4 * n > M:
+        return z @ z.mT
+    above, below = z.tensor_split(2, -2)
+    top, corner = above @ z.mT, below @ below.mT
+    return torch.cat([top, torch.cat([top[..., above.shape[-2] :].mT, corner], -1)], -2)
+
+
 def trace(A: Tensor) -> Tensor:
     """The trace, ``(*, 1, 1)``."""
     return A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
@@ -54,7 +69,7 @@ def standardized(cov: Tensor) -> tuple[Tensor, Tensor]:
 
 def frobenius_norm(A: Tensor) -> Tensor:
     """The Frobenius norm ``(*, 1, 1)``, nonzero, without overflow or underflow of the squares."""
-    peak = nonzero(A.detach().abs().amax((-2, -1), keepdim=True))
+    peak = nonzero(largest(A.detach())[..., None, None])
     norm = torch.linalg.vector_norm(A / peak, dim=(-2, -1), keepdim=True)
     return nonzero(peak * norm)
 
@@ -81,11 +96,16 @@ def semidefinite(A: Tensor) -> Tensor:
     For methods that do not see the spectrum, and would return a number where no root exists. One
     Cholesky factorisation; an exported graph, which may know none, goes without.
     """
-    if torch.compiler.is_exporting():
+    if exporting():
         return A
     lifted = A.detach() + BEYOND_ROUNDING * frobenius_norm(A.detach()) * identity_like(A)
     indefinite = torch.linalg.cholesky_ex(lifted).info > 0
     return A + torch.where(indefinite, torch.nan, 0.0).to(A.dtype)[..., None, None]
+
+
+def exporting() -> bool:
+    """Whether a graph is being exported; torch 2.11 says so in every compiled one too."""
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
 def symmetrised(name: str, A: Tensor) -> Tensor:
@@ -96,9 +116,12 @@ def symmetrised(name: str, A: Tensor) -> Tensor:
     elsewhere it raises.
     """
     values = A.detach()
-    peak = values.abs().amax((-2, -1))
-    far = (values - values.mT).abs().amax((-2, -1)) > BEYOND_ROUNDING * peak
-    if _seen_true(far):
+    asymmetry = (values - values.mT).amax((-2, -1))  # as large as the opposite
+    if seen_all(asymmetry == 0):  # which no matrix with a non-finite entry has
+        return A
+    peak = largest(values)
+    far = asymmetry > BEYOND_ROUNDING * peak
+    if seen_all(~far) is False:
         raise InvalidValueError(
             f"{name} must be symmetric in its last two dimensions, got a matrix whose asymmetry "
             f"exceeds {BEYOND_ROUNDING:.0%} of its largest entry; pass ({name} + {name}.mT) / 2 "
@@ -108,14 +131,18 @@ def symmetrised(name: str, A: Tensor) -> Tensor:
     return symmetric(A) + spoilt[..., None, None]
 
 
-def _seen_true(flags: Tensor) -> bool:
-    """Whether any flag is set, as far as a host may look without stalling or breaking a graph."""
+def seen_all(flags: Tensor) -> bool | None:
+    """Whether all flags are set, or None where a host may not look without harm.
+
+    That is an accelerator, which would be waited for, a compiled graph, which would break, and
+    vmap, under which there is no value.
+    """
     if torch.compiler.is_compiling() or flags.device.type != "cpu":
-        return False
+        return None
     try:
-        return bool(flags.any())
+        return bool(flags.all())
     except RuntimeError:  # vmap and fake tensors have no value to look at
-        return False
+        return None
 
 
 def polynomials(B: Tensor, *coefficients: Sequence[float]) -> tuple[Tensor, ...]:

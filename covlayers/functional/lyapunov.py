@@ -68,6 +68,7 @@ class _LyapunovWithJvp(_Lyapunov):
         with no_autocast(X):
             rhs = torch.zeros_like(X) if dQ is None else dQ
             if dS is not None:
+                dS = symmetric(dS)
                 rhs = rhs - dS @ X - X @ dS
             return lyapunov(S, rhs, ctx.solver, *known)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from covlayers import kernels
 from covlayers.functional.checks import check_count, check_number
-from covlayers.functional.linalg import cholesky, frobenius_norm, identity_like, spectral_bound
+from covlayers.functional.linalg import frobenius_norm, spectral_bound
 from covlayers.functional.spectrum import decompose, positive
+from covlayers.kernels import plain
 
 
 class LyapunovSolver(ABC):
@@ -55,13 +57,16 @@ class SignSolver(LyapunovSolver):
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
         (norm,) = known
-        b, c = S / norm, Q / norm
-        three = 3 * identity_like(S)
+        run = kernels.sign if kernels.fits(S, Q) else plain.sign
+        return run(S, Q, norm, self.iterations)
+
+    def factor(self, a: Tensor, b: Tensor) -> Tensor:
+        """``X_ij / Q_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``."""
+        factor = torch.full_like(a * b, 0.5)
         for _ in range(self.iterations):
-            square = b @ b
-            c = (c @ (three - square) - square @ c + b @ c @ b) / 2
-            b = b @ (three - square) / 2
-        return c / 2
+            factor = factor * (3 - a**2 - b**2 + a * b) / 2
+            a, b = a * (3 - a**2) / 2, b * (3 - b**2) / 2
+        return factor
 
 
 @dataclass(frozen=True)
@@ -98,14 +103,8 @@ class SmithSolver(LyapunovSolver):
         # |C| <= (1 - √l)/(1 + √l) for p = √l·bound; after k doublings the error is |C|^(2^(k+1)).
         contraction = 2 * math.atanh(lower**0.5) if lower < 1 else math.inf
         needed = math.ceil(math.log2(max(-math.log(eps) / contraction, 2))) - 1
-        p = lower**0.5 * bound
-        identity = identity_like(S)
-        V = torch.cholesky_inverse(cholesky(S + p * identity))
-        C = identity - 2 * p * V
-        X = (2 * p * V) @ Q @ V
-        for _ in range(needed if self.doublings is None else self.doublings):
-            X, C = X + C @ X @ C, C @ C
-        return X
+        run = kernels.smith if kernels.fits(S, Q) else plain.smith
+        return run(S, Q, bound, lower, needed if self.doublings is None else self.doublings)
 
 
 SOLVERS = {"eigh": EighSolver, "sign": SignSolver, "smith": SmithSolver}

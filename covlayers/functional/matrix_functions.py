@@ -9,6 +9,7 @@ from covlayers.functional.checks import check_number, check_square, choose
 from covlayers.functional.core import Fns, Method
 from covlayers.functional.linalg import symmetric, symmetrised
 from covlayers.functional.methods import METHODS
+from covlayers.functional.methods.through_spectrum import shorter_way
 from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
 from covlayers.functional.spectra import INVSQRT, LOG, ROOTS, SQRT, power
@@ -33,7 +34,7 @@ def matrix_functions(
     rule = choose("backward", backward or chosen.default_backward, BACKWARDS, Backward)
     if A.numel() == 0:
         return tuple(symmetric(A) for _ in fns)
-    return rule.apply(fns, chosen, symmetrised("A", A))
+    return rule.apply(fns, shorter_way(chosen, A), symmetrised("A", A))
 
 
 @full_precision

@@ -25,7 +25,7 @@ class Saved:
 
     A: Tensor | None
     outputs: Mapping[str, Tensor]
-    known_spectrum: Spectrum | None
+    known_spectrum: tuple[Tensor, ...]
 
     @property
     def input(self) -> Tensor:
@@ -36,14 +36,19 @@ class Saved:
     @property
     def spectrum(self) -> Spectrum:
         """The method's spectrum, or that of ``A`` where the method had none."""
-        known = self.known_spectrum
-        return positive(*decompose(self.input)) if known is None else known
+        values, vectors, *_ = self.known_spectrum or decompose(self.input)
+        return positive(values, vectors)
+
+    @property
+    def residual(self) -> Tensor | None:
+        """What the spectrum lacks of ``UᵀAU``, from a method that refines, else None."""
+        return self.known_spectrum[2] if len(self.known_spectrum) > 2 else None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All that is kept."""
         A = () if self.A is None else (self.A,)
-        return *A, *self.outputs.values(), *(self.known_spectrum or ())
+        return *A, *self.outputs.values(), *self.known_spectrum
 
 
 class Backward(ABC):
@@ -65,7 +70,7 @@ class Rule(Backward):
 
     @abstractmethod
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        """The gradient for ``A`` from the symmetric gradient for ``fn(A)``."""
+        """The gradient for ``A``, symmetric, from the symmetric gradient for ``fn(A)``."""
 
     def jvp(self, fn: MatrixFunction, saved: Saved, tangent: Tensor) -> Tensor:
         """The tangent of ``fn(A)``: the same formula, as the derivative is self-adjoint."""
@@ -140,7 +145,7 @@ class _RuledWithJvp(_Ruled):
         roots = (_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns)
         # The spectrum is for the rule alone. Its tangent, never used, marks what depends on A,
         # so that a second derivative through a surrogate is noticed.
-        return *roots, *(torch.zeros_like(part) for part in saved.known_spectrum or ())
+        return *roots, *(torch.zeros_like(part) for part in saved.known_spectrum)
 
 
 def _kept(inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
@@ -160,7 +165,7 @@ def _saved(ctx: Any) -> Saved:
     roots, spectrum = rest[: len(ctx.fns)], rest[len(ctx.fns) :]
     names = (fn.name for fn in ctx.fns)
     outputs = {name: root for name, root in zip(names, roots, strict=True) if root is not None}
-    return Saved(A, outputs, (spectrum[0], spectrum[1]) if len(spectrum) else None)
+    return Saved(A, outputs, tuple(spectrum))
 
 
 def _differentiate(

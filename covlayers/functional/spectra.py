@@ -30,13 +30,16 @@ class SquareRoot(MatrixFunction):
         return 0.5 * values.rsqrt()
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        return 1 / (a.sqrt() + b.sqrt())
+        return (a.sqrt() + b.sqrt()).reciprocal_()
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         # Y Y = A gives Y dY + dY Y = dA, whose operator is its own adjoint.
         return output / scale, grad / scale
+
+    def lyapunov_factor(self, a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
+        return 1 / scale
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class InverseSquareRoot(MatrixFunction):
         return -0.5 * values.rsqrt() / values
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        return -1 / (a.sqrt() * b.sqrt() * (a.sqrt() + b.sqrt()))
+        return (-a * b.sqrt() - a.sqrt() * b).reciprocal_()
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor
@@ -61,6 +64,9 @@ class InverseSquareRoot(MatrixFunction):
         Z = output / scale
         inverse = Z @ Z
         return Z, -inverse @ (scale**3 * grad) @ inverse
+
+    def lyapunov_factor(self, a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
+        return -((a * b) ** 2) * scale**3
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ def is_root(fn: MatrixFunction) -> bool:
     return fn.name in (SQRT.name, INVSQRT.name)
 
 
-def power(exponent: float) -> MatrixFunction:
+def exponent(fn: MatrixFunction) -> float:
+    """That of a root, 1/2 or -1/2."""
+    return 0.5 if fn.name == SQRT.name else -0.5
+
+
+def power(p: float) -> MatrixFunction:
     """The power function; the two square roots are themselves."""
-    return {0.5: SQRT, -0.5: INVSQRT}.get(exponent, Power(exponent))
+    return {0.5: SQRT, -0.5: INVSQRT}.get(p, Power(p))

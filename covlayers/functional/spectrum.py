@@ -4,7 +4,13 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.checks import ConvergenceError, LinAlgError
-from covlayers.functional.linalg import BEYOND_ROUNDING, identity_like, nonzero
+from covlayers.functional.linalg import (
+    BEYOND_ROUNDING,
+    identity_like,
+    largest,
+    nonzero,
+    seen_all,
+)
 
 
 def decompose(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -15,7 +21,9 @@ def decompose(A: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ConvergenceError: if LAPACK does not converge, not even in float64; names the matrix.
     """
-    finite = torch.isfinite(A.detach()).flatten(-2).all(-1)[..., None, None]
+    finite = largest(A.detach())[..., None, None] < torch.inf
+    if seen_all(finite):
+        return _eigh(A)
     safe = torch.where(finite, A, identity_like(A))
     values, vectors = torch.linalg.eigh(safe) if torch.compiler.is_compiling() else _eigh(safe)
     spoilt = torch.where(finite, 0.0, torch.nan).to(A.dtype)
@@ -45,9 +53,7 @@ def positive(values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
     :math:`-0.01 \max|\lambda|` has no real root, and gives NaN.
     """
     known = values.detach()
-    smallest, largest = known[..., :1], known[..., -1:]
-    floor = nonzero(torch.finfo(values.dtype).eps * largest)
-    indefinite = smallest < -BEYOND_ROUNDING * torch.maximum(largest, -smallest)
-    return torch.maximum(values, floor) + torch.where(indefinite, torch.nan, 0.0).to(
-        values.dtype
-    ), vectors
+    low, high = known[..., :1], known[..., -1:]
+    floor = nonzero(torch.finfo(values.dtype).eps * high)
+    indefinite = low < -BEYOND_ROUNDING * high
+    return torch.maximum(values, torch.where(indefinite, torch.nan, floor)), vectors

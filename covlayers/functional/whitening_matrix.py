@@ -18,6 +18,7 @@ from covlayers.functional.linalg import (
     trace,
 )
 from covlayers.functional.matrix_functions import invsqrtm
+from covlayers.functional.methods.auto import Auto
 from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
 from covlayers.functional.spectrum import positive
@@ -50,8 +51,8 @@ def whitening_matrix(
     Args:
         cov: covariance matrices :math:`\Sigma`.
         kind: the whitening.
-        method: how to compute, as for :func:`sqrtm`; ``"auto"`` or a spectral method for the PCA
-            kinds, ``"auto"`` for Cholesky.
+        method: how to compute, as for :func:`sqrtm`, ``"auto"`` being ``Auto(refine=False)``;
+            ``"auto"`` or a spectral method for the PCA kinds, ``"auto"`` for Cholesky.
         backward: how to differentiate, as for :func:`sqrtm`; for the PCA kinds a rule of
             :func:`eigh`, by default ``"exact_gaps"``; None for Cholesky.
 
@@ -82,7 +83,9 @@ def whitening_matrix(
 
 
 def _zca(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
-    return invsqrtm(cov, method=method, backward=backward)
+    # What refinement restores, an estimated covariance does not have.
+    chosen = Auto(refine=False) if method == "auto" else method
+    return invsqrtm(cov, method=chosen, backward=backward)
 
 
 def _pca(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:

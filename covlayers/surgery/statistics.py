@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from covlayers.functional.checks import InvalidTypeError, InvalidValueError
+from covlayers.functional.checks import InvalidValueError, check_flag
 from covlayers.modules.running_moments import RunningMoments
 
 
@@ -110,8 +110,7 @@ def freeze_stats(model: nn.Module, frozen: bool = True) -> nn.Module:
         >>> freeze_stats(nn.Sequential(IterNorm(8)))[0].frozen
         True
     """
-    if not isinstance(frozen, bool):
-        raise InvalidTypeError(f"frozen must be a bool, got {frozen!r}.")
+    check_flag("frozen", frozen)
     for module in model.modules():
         if isinstance(module, RunningMoments):
             module.frozen = frozen

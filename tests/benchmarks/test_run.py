@@ -1,9 +1,6 @@
 """The benchmark runs on tiny matrices, leaves out no cell and writes what it promises."""
 
 import copy
-import importlib
-import json
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -14,53 +11,66 @@ import torch
 
 from covlayers.functional import BACKWARDS, METHODS
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-TINY = ["--device", "cpu", "--sizes", "4", "--batch", "2", "--min-time", "0.001"]
+FUNCTIONS = ("sqrtm", "invsqrtm", "sqrtm_and_invsqrtm")
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[ModuleType]:
-    """The script as a module, its sibling found beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield importlib.import_module("run")
+def run(script) -> ModuleType:
+    return script("run")
 
 
 @pytest.fixture(scope="module")
-def record(run: ModuleType) -> ModuleType:
-    return importlib.import_module("record")
+def record(script) -> ModuleType:
+    return script("record")
 
 
 @pytest.fixture(scope="module")
-def measure(run: ModuleType) -> ModuleType:
-    return importlib.import_module("measure")
+def measure(script) -> ModuleType:
+    return script("measure")
 
 
 @pytest.fixture(scope="module")
-def results(run: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("results") / "new" / "tiny.json"
-    run.main([*TINY, "--output", str(path)])
-    assert [file.name for file in path.parent.iterdir()] == ["tiny.json"]
-    return json.loads(path.read_text())
+def cells(script) -> ModuleType:
+    return script("cells")
 
 
-def rows_by_cell(results: dict[str, Any]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    return {(r["function"], r["method"], r["backward"]): r for r in results["rows"]}
+@pytest.fixture(scope="module")
+def schema(script) -> dict[str, str]:
+    return script("schemas").SCHEMAS["matrix_functions"]
 
 
-def test_every_registered_cell_has_a_row(
-    run: ModuleType, record: ModuleType, results: dict[str, Any]
-) -> None:
-    record.validate(results, run.SCHEMA)
-    cells = rows_by_cell(results)
-    assert len(cells) == len(results["rows"])
-    named = set(product(("sqrtm", "invsqrtm"), METHODS.keys() - {"auto"}, BACKWARDS))
-    named |= {(function, "auto", "default") for function in ("sqrtm", "invsqrtm")}
-    assert named <= cells.keys()
-    assert {method for _, method, _ in cells.keys() - named} == {
-        "torch.linalg.eigh",
-        "torch.linalg.matrix_sqrth",
+@pytest.fixture(scope="module")
+def results(tiny_run: dict[str, Any]) -> dict[str, Any]:
+    return tiny_run
+
+
+def rows_by_cell(
+    results: dict[str, Any], dtype: str = "float32"
+) -> dict[tuple[str, str, str], dict[str, Any]]:
+    rows = [row for row in results["rows"] if row["dtype"] == dtype]
+    by_cell = {(row["function"], row["method"], row["backward"]): row for row in rows}
+    assert len(by_cell) == len(rows)
+    return by_cell
+
+
+def test_every_registered_cell_has_a_row(results: dict[str, Any]) -> None:
+    rows = rows_by_cell(results)
+    named = set(product(FUNCTIONS, METHODS.keys() - {"auto"}, BACKWARDS))
+    named |= {(function, "auto", "default") for function in FUNCTIONS}
+    assert named <= rows.keys()
+    peers = {
+        *("torch.linalg.eigh", "torch.linalg.matrix_sqrth", "spd_learn"),
+        *("published MPA", "published MTP", "published iSQRT-COV", "published IterNorm"),
     }
+    assert {method for _, method, _ in rows.keys() - named} == peers
+    assert {row["method"] for row in rows.values() if row["role"] == "peer"} == peers
+
+
+def test_the_grid_is_measured_in_one_type_only(results: dict[str, Any]) -> None:
+    double = rows_by_cell(results, "float64")
+    assert {"auto", "eigh", "newton_schulz", "spd_learn"} < {method for _, method, _ in double}
+    assert {row["role"] for row in double.values()} == {"own", "peer"}
+    assert double["invsqrtm", "eigh", "loewner"]["gradient_error"] < 1e-9
 
 
 @pytest.mark.parametrize("function", ["sqrtm", "invsqrtm"])
@@ -77,25 +87,38 @@ def test_the_baseline_is_accurate_and_complete(results: dict[str, Any], function
 @pytest.mark.parametrize("function", ["sqrtm", "invsqrtm"])
 def test_the_reference_solves_its_equation(measure: ModuleType, function: str) -> None:
     problem = measure.Problem.random(function, 5, 3, condition=10.0, seed=0, device="cpu")
-    A, root = problem.A.detach().double(), problem.value
+    A, (root,) = problem.A.detach().double(), problem.values
     inverse = function == "invsqrtm"
     torch.testing.assert_close(
         root @ root @ A if inverse else root @ root, A.matrix_power(1 - inverse)
     )
     # By central differences in an arbitrary symmetric direction.
     direction = torch.ones(5, 5, dtype=torch.float64)
-    ahead, behind = (measure.reference(function, A + h * direction, A)[0] for h in (1e-6, -1e-6))
-    slope = ((ahead - behind) / 2e-6 * problem.weight.double()).sum((-2, -1))
+    ahead, behind = (
+        measure.reference(function, A + h * direction, [A])[0][0] for h in (1e-6, -1e-6)
+    )
+    slope = ((ahead - behind) / 2e-6 * problem.weights[0].double()).sum((-2, -1))
     torch.testing.assert_close((problem.gradient * direction).sum((-2, -1)), slope)
 
 
-def test_failures_are_shown(run: ModuleType, measure: ModuleType) -> None:
+def test_the_reference_of_both_is_the_sum(measure: ModuleType) -> None:
+    both = measure.Problem.random("sqrtm_and_invsqrtm", 5, 3, condition=9.0, seed=0, device="cpu")
+    A = both.A.detach()
+    root, inverse = (
+        measure.reference(function, A, [weight])
+        for function, weight in zip(FUNCTIONS, both.weights, strict=False)
+    )
+    torch.testing.assert_close(both.values, root[0] + inverse[0])
+    torch.testing.assert_close(both.gradient, root[1] + inverse[1])
+
+
+def test_failures_are_shown(run: ModuleType, measure: ModuleType, cells: ModuleType) -> None:
     def fails(A: torch.Tensor) -> torch.Tensor:
         raise ArithmeticError("no\nluck")
 
     problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
-    cells = [measure.Cell("a", "b", step) for step in (fails, lambda A: A / 0)]
-    raised, spoilt = rows = measure.measure(cells, problem, 1e-3)
+    both = [cells.Cell("a", "b", step) for step in (fails, lambda A: A / 0)]
+    raised, spoilt = rows = measure.measure(both, problem, 1e-3)
     assert raised["status"] == "ArithmeticError: no luck"
     assert raised["time_ms"] is None
     assert spoilt["status"] == "non-finite value and gradient"
@@ -104,12 +127,32 @@ def test_failures_are_shown(run: ModuleType, measure: ModuleType) -> None:
     assert "no luck" in run.table(rows)
 
 
+def test_a_slow_cell_is_timed_once(
+    measure: ModuleType, cells: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "SLOW_S", 0)
+    problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
+    (row,) = measure.measure([cells.Cell("a", "b", torch.abs)], problem, 1e-3)
+    assert "timed once" in row["status"]
+    assert row["time_ms"] > 0
+    assert row["time_iqr_ms"] is row["forward_ms"] is None
+    assert row["value_error"] > 0
+
+
+def test_a_block_of_calls_is_one_sample(measure: ModuleType) -> None:
+    calls = []
+    ((median, iqr),) = measure.milliseconds([lambda: calls.append(0)], 1e-3)
+    assert len(calls) > 100
+    assert 0 < median < 1
+    assert iqr >= 0
+
+
 def test_incomplete_results_are_refused(
-    run: ModuleType, record: ModuleType, results: dict[str, Any], tmp_path: Path
+    schema: dict[str, str], record: ModuleType, results: dict[str, Any], tmp_path: Path
 ) -> None:
     for part in ("metadata", "rows"):
         with pytest.raises(ValueError, match=part):
-            record.validate({k: v for k, v in results.items() if k != part}, run.SCHEMA)
+            record.validate({k: v for k, v in results.items() if k != part}, schema)
     without_rows = results | {"rows": []}
     nameless = copy.deepcopy(results)
     del nameless["rows"][3]["method"]
@@ -117,7 +160,7 @@ def test_incomplete_results_are_refused(
     del dateless["metadata"]["date"]
     for wrong, what in ((without_rows, "no rows"), (nameless, "method"), (dateless, "date")):
         with pytest.raises(ValueError, match=what):
-            record.write(wrong, run.SCHEMA, tmp_path / "wrong.json")
+            record.write(wrong, schema, tmp_path / "wrong.json")
     assert not list(tmp_path.iterdir())
 
 
@@ -139,10 +182,12 @@ def test_wrong_options_are_explained(
     assert message in capsys.readouterr().err
 
 
-def test_a_peer_that_torch_lacks_is_said_to_be_skipped(
-    measure: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_a_peer_that_is_not_there_is_said_to_be_skipped(
+    measure: ModuleType, cells: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(torch.linalg, "matrix_sqrth", raising=False)
+    monkeypatch.setattr(cells.util, "find_spec", lambda name: None)
     problem = measure.Problem.random("sqrtm", 4, 2, condition=10.0, seed=0, device="cpu")
-    *_, peer = measure.peers("sqrtm")
-    assert "skipped" in measure.examine(peer, problem)["status"]
+    peers = {peer.method: peer for peer in cells.peers("sqrtm")}
+    for absent in ("torch.linalg.matrix_sqrth", "spd_learn"):
+        assert "skipped" in measure.examine(peers[absent], problem)["status"]

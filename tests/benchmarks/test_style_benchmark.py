@@ -1,25 +1,15 @@
 """The benchmark of style transfer has every layer beside plain eigh, and they do the same."""
 
-import importlib
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHAPES = ((2, 32, 12, 12), (1, 48, 12, 12))
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    path = tmp_path_factory.mktemp("results") / "tiny.json"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        style = importlib.import_module("style")
-        patch.setattr(style, "SHAPES", SHAPES)
-        style.main(["--device", "cpu", "--min-time", "0.001", "--output", str(path)])
-    return json.loads(path.read_text())["rows"]
+def rows(measured) -> list[dict[str, Any]]:
+    return measured("style", SHAPES=SHAPES)["rows"]
 
 
 @pytest.mark.parametrize("size", SHAPES)

@@ -139,5 +139,5 @@ def test_frozen_statistics_are_used_and_kept() -> None:
 
 
 def test_frozen_is_a_bool() -> None:
-    with pytest.raises(InvalidTypeError, match="frozen must be a bool, got 'layer1'"):
+    with pytest.raises(InvalidTypeError, match="frozen must be True or False, got 'layer1'"):
         freeze_stats(nn.Sequential(IterNorm(4)), "layer1")

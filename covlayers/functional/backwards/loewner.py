@@ -9,6 +9,7 @@ from torch import Tensor
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import EighSolver
+from covlayers.functional.refinement import refined_gradient
 from covlayers.functional.rule import Rule, Saved
 from covlayers.functional.spectra import is_root
 
@@ -50,5 +51,10 @@ class Loewner(Rule):
             scale = roots.amax(-1, keepdim=True)
             S, Q = fn.lyapunov_equation(saved.outputs[fn.name], grad, scale.unsqueeze(-1))
             return lyapunov(S, Q, EighSolver(), roots / scale, vectors)
-        L = fn.divided_difference(values[..., :, None], values[..., None, :])
-        return vectors @ (L * (vectors.mT @ grad @ vectors)) @ vectors.mT
+        rotated = vectors.mT @ grad @ vectors
+        if saved.residual is not None and is_root(fn):
+            inner = refined_gradient(fn, values, saved.residual, rotated)
+        else:
+            L = fn.divided_difference(values[..., :, None], values[..., None, :])
+            inner = rotated.mul_(L)
+        return vectors @ inner @ vectors.mT

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.core import Fns, MatrixFunction
-from covlayers.functional.linalg import nonzero, spectral_bound
+from covlayers.functional.linalg import largest, nonzero, spectral_bound
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import SmithSolver
 from covlayers.functional.rule import Rule, Saved
@@ -65,5 +65,5 @@ class Smith(Rule):
 
 def _bound(Y: Tensor) -> Tensor:
     """A bound of the root's spectrum, which for a zero root is that of a barely nonzero matrix."""
-    peak = Y.abs().amax((-2, -1), keepdim=True)
+    peak = largest(Y)[..., None, None]
     return torch.where(peak > 0, spectral_bound(Y), nonzero(torch.zeros_like(peak)).sqrt())

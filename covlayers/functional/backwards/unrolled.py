@@ -8,6 +8,7 @@ from torch import Tensor
 
 from covlayers.functional.checks import choose
 from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.linalg import symmetric
 from covlayers.functional.methods import METHODS
 from covlayers.functional.methods.newton_schulz import NewtonSchulz
 from covlayers.functional.rule import Rule, Saved
@@ -46,4 +47,4 @@ class Unrolled(Rule):
 
     def _function(self, fn: MatrixFunction, saved: Saved) -> Callable[[Tensor], Tensor]:
         method = choose("method", self.method, METHODS, Method).select((fn,), saved.input)
-        return lambda A: method.forward((fn,), A)[0]
+        return lambda A: method.forward((fn,), symmetric(A))[0]

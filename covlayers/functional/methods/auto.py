@@ -2,20 +2,35 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from covlayers.functional.checks import check_flag
 from covlayers.functional.core import Fns, Method
 from covlayers.functional.methods.eigh import Eigh
 from covlayers.functional.methods.polar_express import PolarExpress
-from covlayers.functional.spectra import is_root
+from covlayers.functional.spectra import INVSQRT, is_root
 
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """:class:`Eigh` on a CPU and for functions other than the roots, else :class:`PolarExpress`.
+    """The fastest method among those that are exact to rounding, as measured.
 
-    LAPACK's eigendecomposition is faster than the products at equal error on a CPU; a batched one
-    on an accelerator is slower, and cannot be captured in a CUDA graph.
+    ================  =============================  ==========================
+    device            root, and other functions      inverse root, or both roots
+    ================  =============================  ==========================
+    CPU, float32      :class:`Eigh`                  ``Eigh(refine=True)``
+    CPU, float64      :class:`Eigh`                  :class:`Eigh`
+    accelerator       :class:`PolarExpress` (roots)  :class:`PolarExpress`
+    ================  =============================  ==========================
+
+    On a CPU of two cores no other exact cell was faster by more than a tenth, at any size from 4 to
+    1024 (``benchmarks/run.py``). The inverse root in float32 is refined, which takes a third more
+    time and 20 times less error. On an accelerator a batched eigendecomposition is slower than the
+    products, and cannot be captured in a CUDA graph.
+
+    Args:
+        refine: False for the plain eigendecomposition, where its digits are enough.
 
     Example:
         >>> from covlayers.functional import sqrtm
@@ -24,9 +39,17 @@ class Auto(Method):
                 [0., 2.]])
     """
 
+    refine: bool = True
+
+    def __post_init__(self) -> None:
+        check_flag("refine", self.refine)
+
     def select(self, fns: Fns, A: Tensor) -> Method:
         only_roots = len(fns) > 0 and all(is_root(fn) for fn in fns)
-        return PolarExpress() if only_roots and A.device.type != "cpu" else Eigh()
+        if only_roots and A.device.type != "cpu":
+            return PolarExpress()
+        inverse = any(fn.name == INVSQRT.name for fn in fns)
+        return Eigh(refine=self.refine and inverse and A.dtype == torch.float32)
 
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         return self.select(fns, A).forward(fns, A)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional.core import SpectralMethod, Spectrum
+from covlayers.functional.checks import check_flag
+from covlayers.functional.core import Fns, SpectralMethod, Spectrum
+from covlayers.functional.refinement import refined, residual
 from covlayers.functional.spectrum import decompose
 
 
@@ -17,6 +19,17 @@ class Eigh(SpectralMethod):
     with an eigenvalue below :math:`-0.01 \max|\lambda|` gives NaN. Cost: about :math:`9n^3`
     operations.
 
+    The decomposition is exact for a matrix as close to :math:`A` as the rounding of
+    :math:`\lambda_{\max}`, which is far for the small eigenvalues of an ill-conditioned one. With
+    ``refine`` what is left, :math:`R = U^\top A U - \Lambda`, is put back to first order, in the
+    value, :math:`U (f(\Lambda) + L \circ R) U^\top`, and for the roots in the gradient of
+    :class:`Loewner`. At a condition number of :math:`10^4` in float32 value and gradient of the
+    inverse root gain a factor of 20 to 30 (8e-4 and 2e-3 become 3e-5 and 1e-4), for three further
+    products of :math:`2n^3` operations forward and two backward.
+
+    Args:
+        refine: whether to correct for the rounding of the decomposition.
+
     Example:
         >>> from covlayers.functional import logm
         >>> logm(torch.eye(2), method=Eigh())
@@ -24,5 +37,17 @@ class Eigh(SpectralMethod):
                 [0., 0.]])
     """
 
+    refine: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("refine", self.refine)
+
     def decompose(self, A: Tensor) -> Spectrum:
         return decompose(A)
+
+    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+        if not self.refine:
+            return super().forward(fns, A)
+        (values, vectors), R = residual(A, self.decompose(A)[1])
+        outputs = (vectors @ refined(fn, values, R) @ vectors.mT for fn in fns)
+        return *outputs, values, vectors, R

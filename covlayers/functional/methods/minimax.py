@@ -9,7 +9,7 @@ is :math:`[1 - E, 1 + E]`.
 from functools import lru_cache
 from math import sqrt
 
-Quintic = tuple[float, float, float]
+from covlayers.functional.coupled_iteration import Quintic
 
 
 @lru_cache(maxsize=256)

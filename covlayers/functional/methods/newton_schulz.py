@@ -5,13 +5,16 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from covlayers import kernels
 from covlayers.functional.checks import check_count
-from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import identity_like, nonzero, semidefinite, trace
+from covlayers.functional.core import Fns
+from covlayers.functional.coupled_iteration import coupled_iteration
+from covlayers.functional.methods.normalised import NormalisedMethod
+from covlayers.functional.spectra import SQRT
 
 
 @dataclass(frozen=True)
-class NewtonSchulz(DirectMethod):
+class NewtonSchulz(NormalisedMethod):
     r"""Coupled Newton-Schulz iteration, normalised by the trace.
 
     .. math:: Y_0 = A / \operatorname{tr} A, \quad Z_0 = I, \quad W = \tfrac12 (3I - Z_k Y_k),
@@ -38,24 +41,14 @@ class NewtonSchulz(DirectMethod):
 
     iterations: int = 5
     default_backward: ClassVar[str] = "autograd"
+    frobenius: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
 
-    def sqrtm(self, A: Tensor) -> Tensor:
-        return self.sqrtm_and_invsqrtm(A)[0]
-
-    def invsqrtm(self, A: Tensor) -> Tensor:
-        return self.sqrtm_and_invsqrtm(A)[1]
-
-    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        A = semidefinite(A)
-        norm = nonzero(trace(A))
-        three = 3 * identity_like(A)
-        Y = A / norm
-        Z = W = (three - Y) / 2
-        Y = Y @ W
-        for _ in range(self.iterations - 1):
-            W = (three - Z @ Y) / 2
-            Y, Z = Y @ W, W @ Z
-        return norm.sqrt() * Y, Z / norm.sqrt()
+    def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
+        if kernels.fits(B):
+            Y, Z = kernels.roots(B, [1.5, -0.5, 0.0] * self.iterations, False)
+            return tuple(Y if fn.name == SQRT.name else Z for fn in fns)
+        last = coupled_iteration(B, [(1.5, -0.5, 0.0)] * self.iterations)
+        return tuple(last.root if fn.name == SQRT.name else last.inverse_root for fn in fns)

@@ -2,23 +2,20 @@
 
 from dataclasses import dataclass
 from math import cos, pi
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from covlayers.functional.checks import check_count
-from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import (
-    cholesky,
-    frobenius_norm,
-    identity_like,
-    polynomials,
-    semidefinite,
-)
+from covlayers.functional.core import Fns
+from covlayers.functional.linalg import cholesky, identity_like, polynomials
+from covlayers.functional.methods.normalised import NormalisedMethod
+from covlayers.functional.spectra import SQRT
 
 
 @dataclass(frozen=True)
-class Pade(DirectMethod):
+class Pade(NormalisedMethod):
     r"""Matrix Padé approximant (MPA), normalised by the Frobenius norm.
 
     With :math:`B = I - A/\lVert A \rVert_F` and :math:`P/Q` the diagonal Padé approximant of
@@ -50,21 +47,14 @@ class Pade(DirectMethod):
     """
 
     degree: int = 5
+    frobenius: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
 
-    def sqrtm(self, A: Tensor) -> Tensor:
-        P, Q, norm = self._series(A)
-        return norm.sqrt() * _solve(Q, P)
-
-    def invsqrtm(self, A: Tensor) -> Tensor:
-        P, Q, norm = self._series(A)
-        return _solve(P, Q) / norm.sqrt()
-
-    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        P, Q, norm = self._series(A)
-        return norm.sqrt() * _solve(Q, P), _solve(P, Q) / norm.sqrt()
+    def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
+        P, Q = polynomials(identity_like(B) - B, *self.coefficients())
+        return tuple(_solve(Q, P) if fn.name == SQRT.name else _solve(P, Q) for fn in fns)
 
     def coefficients(self) -> tuple[list[float], list[float]]:
         """Those of ``P`` and of ``Q``, lowest power first."""
@@ -72,12 +62,6 @@ class Pade(DirectMethod):
         zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
         poles = [cos(k * pi / N) ** 2 for k in range(1, m + 1)]
         return _expand(zeros), _expand(poles)
-
-    def _series(self, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        norm = frobenius_norm(A)
-        A = semidefinite(A)
-        P, Q = polynomials(identity_like(A) - A / norm, *self.coefficients())
-        return P, Q, norm
 
 
 def _expand(roots: list[float]) -> list[float]:

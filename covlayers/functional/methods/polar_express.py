@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from covlayers import kernels
 from covlayers.functional.checks import check_count, check_number
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import frobenius_norm, identity_like
-from covlayers.functional.methods.minimax import Quintic, minimax_quintics
+from covlayers.functional.coupled_iteration import Quintic, tightly_scaled
+from covlayers.functional.methods.minimax import minimax_quintics
+from covlayers.kernels import plain
 
 
 @dataclass(frozen=True)
@@ -64,36 +67,17 @@ class PolarExpress(DirectMethod):
         return minimax_quintics(lower, eps, self.iterations)
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        return self.sqrtm_and_invsqrtm(A)[0]
+        if kernels.fits(A):
+            return self.sqrtm_and_invsqrtm(A)[0]
+        last, c = tightly_scaled(A, self._quintics[A.dtype])
+        return c.sqrt() * last.root
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        return self.sqrtm_and_invsqrtm(A)[1]
+        if kernels.fits(A):
+            return self.sqrtm_and_invsqrtm(A)[1]
+        last, c = tightly_scaled(A, self._quintics[A.dtype])
+        return last.inverse_root / c.sqrt()
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        # The first step has Z = I, so its W² is A², whose norm is the bound c.
-        scale = frobenius_norm(A)
-        Y = A / scale
-        square = Y @ Y
-        norm = torch.linalg.matrix_norm(square, keepdim=True)
-        c = torch.where(norm > 0, norm, 1.0).sqrt()
-        Y, square, scale = Y / c, square / c**2, scale * c
-        identity = identity_like(A)
-        (p, q, r), *rest = self._quintics[A.dtype]
-        Z = p * identity + q * Y + r * square
-        Y = Y @ Z
-        W = Y
-        for p, q, r in rest:
-            W = Z @ Y
-            Q = p * identity + q * W + r * (W @ W)
-            Y, Z = Y @ Q, Q @ Z
-        scale = torch.where(_bounded(W.detach()), scale, torch.nan)
-        return scale.sqrt() * Y, Z / scale.sqrt()
-
-
-def _bounded(W: Tensor) -> Tensor:
-    """Whether no eigenvalue has left [0, 1] by far: a negative one grows at every step.
-
-    One that reaches -4 before the last step still leaves a result of the size of the floor.
-    """
-    norm = torch.linalg.matrix_norm(W, keepdim=True)
-    return norm <= (W.shape[-1] + 16) ** 0.5
+        run = kernels.roots if kernels.fits(A) else plain.roots
+        return run(A, list(chain.from_iterable(self._quintics[A.dtype])), True)

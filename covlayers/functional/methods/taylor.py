@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import ClassVar
 
 from torch import Tensor
 
 from covlayers.functional.checks import check_count
-from covlayers.functional.core import DirectMethod
-from covlayers.functional.linalg import frobenius_norm, identity_like, polynomials, semidefinite
+from covlayers.functional.core import Fns
+from covlayers.functional.linalg import identity_like, polynomials
+from covlayers.functional.methods.normalised import NormalisedMethod
+from covlayers.functional.spectra import exponent
 
 
 @dataclass(frozen=True)
-class Taylor(DirectMethod):
+class Taylor(NormalisedMethod):
     r"""Matrix Taylor polynomial (MTP), normalised by the Frobenius norm.
 
     With :math:`B = I - A/\lVert A \rVert_F`,
@@ -35,28 +38,16 @@ class Taylor(DirectMethod):
     """
 
     degree: int = 10
+    frobenius: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
 
-    def sqrtm(self, A: Tensor) -> Tensor:
-        (root,), norm = self._series(A, 0.5)
-        return norm.sqrt() * root
-
-    def invsqrtm(self, A: Tensor) -> Tensor:
-        (inverse,), norm = self._series(A, -0.5)
-        return inverse / norm.sqrt()
-
-    def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        (root, inverse), norm = self._series(A, 0.5, -0.5)
-        return norm.sqrt() * root, inverse / norm.sqrt()
+    def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
+        series = (self.coefficients(exponent(fn)) for fn in fns)
+        return polynomials(identity_like(B) - B, *series)
 
     def coefficients(self, p: float) -> list[float]:
         r"""Those of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
         steps = range(1, self.degree + 1)
         return list(accumulate(steps, lambda c, k: c * (k - 1 - p) / k, initial=1.0))
-
-    def _series(self, A: Tensor, *exponents: float) -> tuple[tuple[Tensor, ...], Tensor]:
-        norm = frobenius_norm(A)
-        B = identity_like(A) - semidefinite(A) / norm
-        return polynomials(B, *map(self.coefficients, exponents)), norm

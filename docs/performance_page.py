@@ -1,0 +1,221 @@
+"""Tables and figures of the page on performance, from the results of the benchmarks."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import plot
+from matplotlib import rc_context
+from record import validate
+from schemas import SCHEMAS
+
+import figures
+
+Row = Mapping[str, Any]
+Results = Mapping[str, Any]
+SCRIPTS = {"matrix_functions": "run.py"}
+ACCURATE_N = 64
+
+
+def write(results: Path, folder: Path) -> None:
+    """One Markdown file for each part of the page, and the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in PARTS.items():
+        sections = [
+            f"{part(found)}\n\n{figures_of(name, device, found, folder)}{provenance(found)}"
+            for device in ("cpu", "cuda")
+            if (found := load(results, name, device)) is not None
+        ]
+        script = SCRIPTS.get(name, f"{name}.py")
+        absent = f"Not measured yet; `python benchmarks/{script}` measures it."
+        (folder / f"{name}.md").write_text("\n\n".join(sections or [absent]) + "\n")
+
+
+def load(results: Path, name: str, device: str) -> Results | None:
+    """The results of a full run, else those of a quick one, else None.
+
+    A file that lacks what this version of the benchmark writes counts as absent.
+    """
+    for path in (results / f"{name}-{device}{suffix}.json" for suffix in ("", "-quick")):
+        if path.exists():
+            found: Results = json.loads(path.read_text())
+            with suppress(ValueError):
+                validate(found, SCHEMAS[name])
+                return found
+    return None
+
+
+def figures_of(name: str, device: str, results: Results, folder: Path) -> str:
+    """What shows the figures, if the part has any."""
+    if name != "matrix_functions":
+        return ""
+    with rc_context(figures.STYLE | {"text.color": figures.GREY, "savefig.transparent": True}):
+        paths = plot.draw(results, folder, f"{name}-{device}")
+    lines = "\n\n".join(
+        f"```{{figure}} /_static/generated/performance/{path.name}\n"
+        f":alt: {path.stem.replace('-', ', ')}\n```"
+        for path in paths
+    )
+    return f"{lines}\n\n"
+
+
+def provenance(results: Results) -> str:
+    """By which command, where and when."""
+    facts = results["metadata"]
+    device = facts["device"]
+    where = device if device != facts["cpu"] else f"{device}, threads: {facts['threads']}"
+    return (
+        f"`{facts['command']}` on {where}; torch {facts['torch']}, covlayers {facts['covlayers']}, "
+        f"{facts['dtype']}, {facts['date'][:10]}."
+    )
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
+    """Markdown; the first columns are words, the others figures."""
+    rule = ["---" if i < words else "---:" for i in range(len(headings))]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (headings, rule, *rows))
+
+
+def number(value: float | None, spec: str | None = None) -> str:
+    """A figure, by default of three digits, or a dash for none."""
+    if value is None:
+        return "–"
+    return format(value, spec or (".3g" if abs(value) < 100 else ".0f"))
+
+
+def targets(results: Results) -> str:
+    """Every promise, kept or not."""
+    verdicts = {True: "holds", False: "**misses**", None: "skipped"}
+    return table(
+        ("", "against", "at most", "measured", "", "value error", "gradient error"),
+        (
+            (
+                row["what"],
+                f"{row['quantity']} of {row['against']}",
+                number(row["promised"], ".2f"),
+                number(row["measured"], ".2f"),
+                verdicts[row["holds"]],
+                bounded(row["value_error"], row["value_bound"]),
+                bounded(row["gradient_error"], row["gradient_bound"]),
+            )
+            for row in results["rows"]
+        ),
+        words=2,
+    )
+
+
+def bounded(error: float | None, bound: float | None) -> str:
+    """An error beside its bound."""
+    return number(error, ".0e") + ("" if bound is None else f" (≤ {bound:.0e})")
+
+
+def matrix_functions(results: Results) -> str:
+    """For each function and type the times by size, and the errors at one of them."""
+    rows = [row for row in results["rows"] if row["role"] != "grid"]
+    parts = []
+    for (dtype, function), some in groupby(rows, key=lambda row: (row["dtype"], row["function"])):
+        own = list(some)
+        sizes = sorted({row["n"] for row in own})
+        cells: dict[str, dict[int, Row]] = {}
+        for row in own:
+            cells.setdefault(plot.label(row), {})[row["n"]] = row
+        at = ACCURATE_N if ACCURATE_N in sizes else sizes[0]
+        headings = ("ms", *(f"n = {n}" for n in sizes), f"value error, n = {at}", "gradient error")
+        body = (
+            (
+                f"`{name}`",
+                *(number(by_n[n]["time_ms"]) if n in by_n else "–" for n in sizes),
+                *(number(by_n[at][f"{kind}_error"], ".0e") for kind in ("value", "gradient")),
+            )
+            for name, by_n in sorted(cells.items(), key=lambda c: c[1][at]["time_ms"] or 1e9)
+        )
+        parts.append(f"**{function}**, {dtype}\n\n{table(headings, body)}")
+    return "\n\n".join(parts)
+
+
+def steps(*groups: str, extra: Mapping[str, str] | None = None) -> Callable[[Results], str]:
+    """The table of a benchmark of modules, one for each value of those entries of its rows."""
+    more = extra or {}
+
+    def part(results: Results) -> str:
+        parts = []
+        for values, own in groupby(results["rows"], key=lambda row: [row[key] for key in groups]):
+            words = zip(groups, values, strict=True)
+            title = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in words)
+            body = (
+                (
+                    row["layer"],
+                    number(row["time_ms"]),
+                    number(row["time_iqr_ms"]),
+                    number(row["relative"], ".2f"),
+                    number(row["kept_over_input"], ".2f"),
+                    number(row["peak_over_input"], ".2f"),
+                    *(number(row[key], ".0e") for key in more),
+                )
+                for row in own
+            )
+            headings = ("", "ms", "IQR", "relative", "kept/input", "peak/input", *more.values())
+            parts.append(f"{title}\n\n{table(headings, body)}")
+        return f"Relative is to {results['metadata']['baseline']}.\n\n" + "\n\n".join(parts)
+
+    return part
+
+
+def scaling(results: Results) -> str:
+    """The exponents."""
+    fixed = ", ".join(f"{key} {value}" for key, value in results["metadata"]["fixed"].items())
+    headings = ("", "along", "sizes", "time", "peak memory", "kept memory")
+    body = (
+        (
+            f"`{row['what']}`",
+            row["along"],
+            ", ".join(map(str, row["sizes"])),
+            *(number(row[f"{kind}_exponent"], ".2f") for kind in ("time", "peak", "kept")),
+        )
+        for row in results["rows"]
+    )
+    return f"Exponents, with {fixed} where it does not vary.\n\n{table(headings, body, words=3)}"
+
+
+def columns(words: int = 1, **headings: str) -> Callable[[Results], str]:
+    """A table of entries as they are."""
+
+    def part(results: Results) -> str:
+        def shown(value: object) -> object:
+            return number(value) if isinstance(value, float) else value
+
+        body = ([shown(row[key]) for key in headings] for row in results["rows"])
+        return table([*headings.values()], body, words)
+
+    return part
+
+
+PARTS: dict[str, Callable[[Results], str]] = {
+    "targets": targets,
+    "matrix_functions": matrix_functions,
+    "layers": steps(
+        "shape", "group_size", "memory_format", extra={"whiteness": "from the identity"}
+    ),
+    "heads": steps("shape"),
+    "style": steps("shape", extra={"moments": "error of the covariance"}),
+    "scaling": scaling,
+    "processes": columns(
+        layer="layer",
+        num_features="channels",
+        num_groups="groups",
+        processes="processes",
+        time_ms="ms",
+        samples_per_s="samples/s",
+        bytes_all_reduced="bytes",
+    ),
+    "thread_split": columns(
+        n="n",
+        batch="batch",
+        plain_ms="ms",
+        split_over_plain="in two threads",
+        again_over_plain="as before, afterwards",
+    ),
+}

@@ -1,0 +1,78 @@
+"""The page on performance is made from results, and stands where there are none."""
+
+import importlib
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def page(script, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)
+    for name in ("figures", "performance_page"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("performance_page")
+
+
+def test_what_is_not_measured_says_so(page: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "layers-cpu.json").write_text('{"metadata": {}, "rows": [{}]}')
+    page.write(tmp_path, tmp_path / "page")
+    for name in page.PARTS:
+        assert "Not measured yet" in (tmp_path / "page" / f"{name}.md").read_text()
+
+
+def test_every_part_has_its_include(page: ModuleType) -> None:
+    text = (DOCS / "performance.md").read_text()
+    for name in page.PARTS:
+        assert f"generated/performance/{name}.md" in text
+
+
+def test_matrix_functions_have_tables_and_figures(
+    page: ModuleType, script, tiny_run: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "matrix_functions-cpu.json").write_text(json.dumps(tiny_run))
+    page.write(tmp_path, tmp_path / "page")
+    text = (tmp_path / "page" / "matrix_functions.md").read_text()
+    assert "| `auto` |" in text
+    assert "**sqrtm_and_invsqrtm**, float64" in text
+    for figure in ("time-sqrtm", "time-invsqrtm"):
+        name = f"matrix_functions-cpu-{figure}.svg"
+        assert name in text
+        assert (tmp_path / "page" / name).stat().st_size > 1000
+
+
+def test_errors_are_drawn_at_one_size(
+    script, tiny_run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot = script("plot")
+    monkeypatch.setattr(plot, "PARETO_N", 4)
+    drawn = plot.draw(tiny_run, tmp_path, "tiny", "png")
+    assert [path.stem.split("-", 1)[1] for path in drawn] == [
+        f"{kind}-{function}" for function in ("sqrtm", "invsqrtm") for kind in ("time", "error")
+    ]
+
+
+def test_the_front_is_what_nothing_beats(script) -> None:
+    points = [(1.0, 3.0), (2.0, 3.0), (3.0, 1.0), (2.5, 2.0), (4.0, 1.5)]
+    assert script("plot").nothing_beats(points) == [(1.0, 3.0), (2.5, 2.0), (3.0, 1.0)]
+
+
+def test_names_keep_their_distance_and_order(script) -> None:
+    moved = script("labels").spread({"a": 10.0, "b": 1.0, "c": 11.0}, 5.0, 14.0)
+    assert sorted(moved, key=lambda name: moved[name]) == ["b", "a", "c"]
+    heights = sorted(moved.values())
+    assert min(b - a for a, b in pairwise(heights)) >= 5
+    assert heights[-1] <= 14
+
+
+def test_tables_of_layers_and_promises(page: ModuleType) -> None:
+    assert page.table(("", "ms"), [("a", page.number(1234.5))]).splitlines()[-1] == "| a | 1234 |"
+    assert page.number(None) == "–"
+    assert page.bounded(2e-5, 1e-4) == "2e-05 (≤ 1e-04)"

@@ -1,0 +1,115 @@
+"""The kernels on an accelerator against their twins on the CPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from properties import exact, relative_error, spd, weights_like
+from torch import Tensor
+from torch.testing import assert_close
+
+from covlayers import kernels
+from covlayers.functional.methods.minimax import minimax_quintics
+from covlayers.kernels import fits, plain
+
+pytestmark = pytest.mark.gpu
+if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
+    pytest.skip("no accelerator that the kernels serve", allow_module_level=True)
+
+EPS = torch.finfo(torch.float32).eps
+MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
+OPERATORS: dict[str, Callable[..., Any]] = {
+    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
+}
+each_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
+    bound = torch.linalg.matrix_norm(A @ A, keepdim=True).sqrt()
+    return {
+        "roots": (A, MINIMAX, True),
+        "smith": (A, weights_like(A), bound, 1e-3, 7),
+        "sign": (A, weights_like(A), bound, 8),
+    }[name]
+
+
+@each_operator
+@pytest.mark.parametrize("n", [2, 5, 16, 17, 32, 33, 64])
+def test_as_accurate_as_the_twin(name: str, n: int) -> None:
+    A = spd(70, n=n).float()
+    results = OPERATORS[name](
+        *(x.cuda() if isinstance(x, Tensor) else x for x in arguments(name, A))
+    )
+    twins = getattr(plain, name)(*arguments(name, A))
+    wide = getattr(plain, name)(*arguments(name, A.double()))
+    many = isinstance(twins, tuple)
+    for result, twin, expected in zip(
+        *(x if many else (x,) for x in (results, twins, wide)), strict=True
+    ):
+        allowed = max(3 * relative_error(twin, expected), 1e-5)
+        assert relative_error(result.cpu(), expected) < allowed
+
+
+def test_fits() -> None:
+    assert fits(torch.eye(2, device="cuda"))
+    assert not fits(torch.eye(65, device="cuda"))
+
+
+def test_newton_schulz() -> None:
+    A = spd(7, n=33).float()
+    coefficients = [1.5, -0.5, 0.0] * 5
+    for result, twin in zip(
+        kernels.roots(A.cuda(), coefficients, False),
+        plain.roots(A, coefficients, False),
+        strict=True,
+    ):
+        assert relative_error(result.cpu(), twin) < 1e-5
+
+
+@pytest.mark.parametrize("condition", [1e2, 1e4])
+def test_root_is_the_root(condition: float) -> None:
+    A = spd(9, n=64, condition=condition).float()
+    Y, Z = kernels.roots(A.cuda(), MINIMAX, True)
+    assert relative_error(Y.cpu(), exact("sqrtm", A)) < 1e-4
+    assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
+
+
+def test_nan_is_alone_and_zero_is_finite() -> None:
+    A = spd(5).float().cuda()
+    A[1] = 0
+    A[2] = torch.diag(torch.tensor([-0.5, 1, 1, 1, 1]))
+    A[3, 0, 0] = torch.nan
+    for result, twin in zip(
+        kernels.roots(A, MINIMAX, True), plain.roots(A, MINIMAX, True), strict=True
+    ):
+        assert torch.isnan(result[2:4]).all()
+        assert_close(result[[0, 1, 4]], twin[[0, 1, 4]], rtol=1e-3, atol=1e-4)
+
+
+@each_operator
+@pytest.mark.parametrize("batch", [(), (0,), (2, 2)])
+def test_opcheck(name: str, batch: tuple[int, ...]) -> None:
+    torch.library.opcheck(OPERATORS[name], arguments(name, spd(*batch).float().cuda().mT))
+
+
+def test_compiles_whole() -> None:
+    def function(A: Tensor) -> Tensor:
+        return kernels.roots(A, MINIMAX, True)[0] if fits(A) else A
+
+    A = spd(3).float().cuda()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(A)
+    assert_close(compiled, kernels.roots(A, MINIMAX, True)[0])
+
+
+@each_operator
+def test_is_captured_in_a_graph(name: str) -> None:
+    args = arguments(name, spd(8).float().cuda())
+    OPERATORS[name](*args)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = OPERATORS[name](*args)
+    args[0].copy_(args[0].flip(0) / 2)
+    graph.replay()
+    assert_close(results, OPERATORS[name](*args))

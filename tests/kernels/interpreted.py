@@ -1,0 +1,106 @@
+"""Run every kernel in Triton's interpreter and print its errors, and those of its twin, as JSON.
+
+A program of its own: the interpreter must be chosen before the kernels are imported.
+"""
+
+import json
+from itertools import product
+
+import torch
+from properties import exact, exact_gradient, spd, weights_like
+from torch import Tensor
+
+from covlayers.functional.linalg import symmetric
+from covlayers.functional.methods.minimax import minimax_quintics
+
+EPS = torch.finfo(torch.float32).eps
+MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
+SCHULZ = [1.5, -0.5, 0.0] * 5
+LOWER, DOUBLINGS = (8 * EPS) ** 0.5, 7
+
+
+def bound(S: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(S @ S, keepdim=True).sqrt()
+
+
+def error(actual: Tensor, expected: Tensor) -> float:
+    """The worst relative Frobenius error of a batch; absolute where zero is expected."""
+    norm = torch.linalg.matrix_norm(expected)
+    difference = torch.linalg.matrix_norm(actual.double() - expected)
+    return float((difference / torch.where(norm > 0, norm, 1)).max())
+
+
+def lyapunov_solution(S: Tensor, Q: Tensor) -> Tensor:
+    values, U = torch.linalg.eigh(S.double())
+    return U @ (U.mT @ Q.double() @ U / (values[..., :, None] + values[..., None, :])) @ U.mT
+
+
+def main() -> None:
+    from covlayers.kernels import launch, plain
+
+    records: list[tuple[str, float, float]] = []
+
+    def note(what: str, kernel: Tensor, twin: Tensor, expected: Tensor) -> None:
+        if kernel.shape != expected.shape or not kernel.is_contiguous():
+            records.append((what, float("inf"), 0.0))
+        elif kernel.numel():
+            records.append((what, error(kernel, expected), error(twin, expected)))
+
+    sizes = [2, 5, 16, 17, 33, 64]
+    cases = [*product(sizes, [(3,)], [1e2, 1e4]), *product([5, 17], [(), (0,), (2, 2)], [1e2])]
+    for n, batch, condition in cases:
+        case = f"n={n} batch={batch} condition={condition:.0e}"
+        A = 3 * spd(*batch, n=n, condition=condition).float()
+        roots = launch.launch_roots(A, MINIMAX, True)
+        twins = plain.roots(A, MINIMAX, True)
+        for name, kernel, twin in zip(("sqrtm", "invsqrtm"), roots, twins, strict=True):
+            note(f"{name} {case}", kernel, twin, exact(name, A))
+        schulz, twins = launch.launch_roots(A, SCHULZ, False), plain.roots(A, SCHULZ, False)
+        for kernel, twin, expected in zip(
+            schulz, twins, plain.roots(A.double(), SCHULZ, False), strict=True
+        ):
+            note(f"newton_schulz {case}", kernel, twin, expected)
+
+        S, Q = symmetric(exact("sqrtm", A).float()), weights_like(A)
+        kernel = launch.launch_smith(S, Q, bound(S), LOWER, DOUBLINGS)
+        twin = plain.smith(S, Q, bound(S), LOWER, DOUBLINGS)
+        note(f"smith {case}", kernel, twin, lyapunov_solution(S, Q))
+        kernel = launch.launch_sign(S, Q, bound(S), 8)
+        twin = plain.sign(S, Q, bound(S), 8)
+        note(f"sign {case}", kernel, twin, plain.sign(S.double(), Q.double(), bound(S).double(), 8))
+
+        for name in ("sqrtm", "invsqrtm"):
+            gradients = []
+            for module, prefix in ((launch, "launch_"), (plain, "")):
+                Y, Z = map(symmetric, getattr(module, f"{prefix}roots")(A, MINIMAX, True))
+                rhs = symmetric(Q) if name == "sqrtm" else -Z @ symmetric(Q) @ Z
+                solve = getattr(module, f"{prefix}smith")
+                gradients.append(solve(Y, rhs, bound(Y), LOWER, DOUBLINGS))
+            note(f"gradient of {name} {case}", *gradients, exact_gradient(name, A, Q))
+
+    A = spd(5, n=5).float()
+    A[1] = 0
+    A[2] = torch.diag(torch.tensor([-0.5, 1, 1, 1, 1]))
+    A[3, 0, 0] = torch.nan
+    for tight, coefficients in ((True, MINIMAX), (False, SCHULZ)):
+        kernels = launch.launch_roots(A, coefficients, tight)
+        for kernel, twin in zip(kernels, plain.roots(A, coefficients, tight), strict=True):
+            nan = torch.isnan(twin).all((-2, -1))
+            strangers = (torch.isnan(kernel).all((-2, -1)) != nan).sum()
+            records.append((f"NaN alone, tight={tight}", float(strangers), 0.0))
+            note(f"beside NaN, tight={tight}", kernel[~nan], twin[~nan], twin[~nan].double())
+            note(f"zero, tight={tight}", kernel[1], twin[1], twin[1].double())
+
+    strided = spd(4, n=5, condition=50.0).float().mT[::2].permute(1, 2, 0).contiguous()
+    strided = strided.permute(2, 0, 1)
+    roots, twins = launch.launch_roots(strided, MINIMAX, True), plain.roots(strided, MINIMAX, True)
+    note("strided sqrtm", roots[0], twins[0], exact("sqrtm", strided))
+    Q = weights_like(strided).mT
+    one = bound(strided)[:1].squeeze(0)  # broadcast
+    kernel, twin = (f(strided, Q, one, LOWER, 8) for f in (launch.launch_smith, plain.smith))
+    note("strided smith", kernel, twin, lyapunov_solution(strided, Q))
+    print(json.dumps(records))
+
+
+if __name__ == "__main__":
+    main()

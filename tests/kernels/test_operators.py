@@ -1,0 +1,161 @@
+"""The operators as PyTorch sees them, on a CPU, and where they fit."""
+
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from properties import spd, weights_like
+from torch import Tensor
+from torch.testing import assert_close
+
+from covlayers import kernels
+from covlayers.kernels import conditions, fits, plain
+
+COEFFICIENTS = [1.875, -1.25, 0.375] * 3
+
+
+def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
+    scale = torch.linalg.matrix_norm(A, keepdim=True)
+    return {
+        "roots": (A, COEFFICIENTS, True),
+        "smith": (A, weights_like(A), scale, 0.01, 5),
+        "sign": (A, weights_like(A), scale, 8),
+    }[name]
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
+}
+each_operator = pytest.mark.parametrize("name", OPERATORS)
+
+
+@pytest.fixture
+def _everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if every device were a GPU with Triton."""
+    monkeypatch.setattr(conditions, "_capable", lambda device: True)
+    yield
+    torch._dynamo.reset()
+
+
+@each_operator
+@pytest.mark.parametrize("batch", [(), (0,), (3,), (2, 2)])
+def test_opcheck(name: str, batch: tuple[int, ...]) -> None:
+    A = spd(*batch).float()
+    torch.library.opcheck(OPERATORS[name], arguments(name, A))
+    torch.library.opcheck(OPERATORS[name], arguments(name, A.mT))
+
+
+@each_operator
+def test_is_the_twin_on_a_cpu(name: str) -> None:
+    args = arguments(name, spd(3).float())
+    assert_close(OPERATORS[name](*args), getattr(plain, name)(*args), rtol=0, atol=0)
+
+
+@each_operator
+@pytest.mark.parametrize("in_dim", [0, 2])
+def test_vmap(name: str, in_dim: int) -> None:
+    A = spd(3, 2).float()
+    expected = OPERATORS[name](*arguments(name, A))
+    batched = torch.func.vmap(lambda A: OPERATORS[name](*arguments(name, A)), in_dims=in_dim)
+    assert_close(batched(A.movedim(0, in_dim)), expected)
+    assert_close(
+        torch.func.vmap(torch.func.vmap(lambda A: OPERATORS[name](*arguments(name, A))))(A),
+        expected,
+    )
+
+
+def test_vmap_over_the_right_hand_side_alone() -> None:
+    A, Q = spd().float(), torch.randn(3, 5, 5)
+    scale = torch.linalg.matrix_norm(A, keepdim=True)
+    X = torch.func.vmap(lambda Q: kernels.smith(A, Q, scale, 0.01, 5))(Q)
+    assert_close(X, kernels.smith(A.expand(3, 5, 5), Q, scale, 0.01, 5))
+
+
+@each_operator
+def test_compiles_whole(name: str) -> None:
+    A = spd(3).float()
+    function = lambda A: OPERATORS[name](*arguments(name, A))
+    assert_close(torch.compile(function, fullgraph=True, backend="aot_eager")(A), function(A))
+
+
+@each_operator
+def test_a_derivative_raises(name: str) -> None:
+    A = spd(3).float().requires_grad_()
+    outputs = OPERATORS[name](*arguments(name, A))
+    output = outputs[0] if isinstance(outputs, tuple) else outputs
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        output.sum().backward()
+
+
+def test_fits_no_cpu() -> None:
+    assert not fits(spd().float())
+
+
+@pytest.mark.usefixtures("_everywhere")
+def test_fits() -> None:
+    A = torch.eye(5)
+    assert fits(A)
+    assert fits(A, A.expand(3, 5, 5))
+    assert fits(torch.eye(2))
+    assert fits(torch.eye(64))
+    assert not fits(torch.eye(1))
+    assert not fits(torch.eye(65))
+    assert not fits(A, A.double())
+    assert not fits(A, A.clone().requires_grad_())
+    with torch.no_grad():
+        assert fits(A.clone().requires_grad_())
+
+
+@pytest.mark.usefixtures("_everywhere")
+def test_fits_no_derivative_through_the_steps() -> None:
+    seen = []
+
+    def function(A: Tensor) -> Tensor:
+        seen.append(fits(A))
+        return A.sum()
+
+    A = torch.eye(5)
+    torch.func.grad(function)(A)
+    torch.func.jvp(function, (A,), (A,))
+    torch.func.vmap(torch.func.jacfwd(function))(A.expand(2, 5, 5))
+    assert seen == [False] * 3
+    torch.func.vmap(function)(A.expand(2, 5, 5))
+    assert seen[-1]
+
+
+@pytest.mark.usefixtures("_everywhere")
+def test_fits_is_known_to_a_compiled_graph() -> None:
+    function = torch.compile(lambda A: A + fits(A), fullgraph=True, backend="eager")
+    A = torch.zeros(5, 5)
+    # Older compilers believe themselves exporting always: there the plain lines are compiled.
+    exporting = torch.compile(lambda A: A + torch.compiler.is_exporting(), backend="eager")(A).all()
+    assert function(A).all() == (not exporting)
+    assert function(A.clone().requires_grad_()).sum() == 0
+    assert function(A.double()).sum() == 0
+
+
+@pytest.mark.usefixtures("_everywhere")
+def test_fits_no_exported_graph() -> None:
+    class Module(torch.nn.Module):
+        def forward(self, A: Tensor) -> Tensor:
+            return A + fits(A)
+
+    assert (
+        torch.export.export(Module(), (torch.zeros(5, 5),)).module()(torch.zeros(5, 5)).sum() == 0
+    )
+
+
+def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    fresh = runpy.run_path(conditions.__file__)
+    assert not fresh["_capable"](torch.device("cuda"))  # the GPU itself is not asked
+    assert not fresh["fits"](torch.eye(5))
+
+
+def test_triton_is_imported_late() -> None:
+    program = "import sys, covlayers.kernels; assert 'triton' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
