@@ -47,7 +47,8 @@ add_module_names = False
 autosummary_context = {
     # What a user extends is shown with its methods; of the rest, the call is the interface.
     "abstract": [
-        *("Method", "DirectMethod", "SpectralMethod", "Backward", "Rule", "GapRule"),
+        *("Method", "DirectMethod", "NormalisedMethod", "SpectralMethod"),
+        *("Backward", "Rule", "GapRule"),
         *("MatrixFunction", "Saved", "LyapunovSolver"),
     ],
     # What a layer offers beside the call, its own or inherited.

@@ -48,6 +48,7 @@ from covlayers.functional.methods import (
     PolarExpress,
     Taylor,
 )
+from covlayers.functional.methods.normalised import NormalisedMethod
 from covlayers.functional.projector import spectral_projector
 from covlayers.functional.rule import Backward, Rule, Saved
 from covlayers.functional.triangle import triu_matrix, triu_vector
@@ -76,6 +77,7 @@ __all__ = [
     "MatrixFunction",
     "Method",
     "NewtonSchulz",
+    "NormalisedMethod",
     "Pade",
     "PadeGaps",
     "PolarExpress",

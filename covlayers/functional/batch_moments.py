@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.collective import all_sum
+from covlayers.functional.layout import Layout
+from covlayers.functional.linalg import gram
 
 
 class Moments(NamedTuple):
@@ -17,17 +19,13 @@ class Moments(NamedTuple):
     positions: Tensor  # (), their number
 
 
-def products(z: Tensor, w: Tensor) -> Tensor:
-    """The sum of ``z wᵀ`` over all positions, ``(G, c, c)``."""
-    return (z @ w.mT).sum(0)
-
-
-def moments(z: Tensor, group: str | None) -> Moments:
-    """Mean, covariance and number of positions of ``z (B, G, c, M)``, over the processes."""
-    count = z.new_full((), z.shape[0] * z.shape[-1])
-    own = z.sum((0, -1)) / count.clamp_min(1)
-    centered = z - own[..., None]
-    count, mean, cov = joint_moments(count, own, products(centered, centered), group)
+def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
+    """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
+    sums = x.unsqueeze(-1).flatten(2).sum((0, 2))
+    count = x.new_full((), x.numel() // max(x.shape[1], 1))
+    own = sums.unflatten(0, (layout.num_groups, -1)) / count.clamp_min(1)
+    centered = layout.centered(x, own)
+    count, mean, cov = joint_moments(count, own, gram(centered).sum(0), group)
     if group is not None:
         centered = centered + (own - mean)[..., None]
     return Moments(centered, mean, cov, count)

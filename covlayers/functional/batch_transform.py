@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from covlayers.functional.batch_moments import moments, products
+from covlayers.functional.batch_moments import moments
 from covlayers.functional.collective import all_sum
 from covlayers.functional.layout import Layout
 from covlayers.functional.linalg import symmetric
@@ -99,7 +99,7 @@ def _steps(
     layout: Layout,
     group: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    m = moments(layout.split(full(x)), group)
+    m = moments(full(x), layout, group)
     V = scaled(matrix(m.cov), weight)
     product = layout.product(V, m.centered).add_(layout.like_product(column(bias, V)))
     return product, m.mean, m.cov, m.positions
@@ -112,17 +112,18 @@ class _Recorded:
         self.matrix = matrix
 
     def __call__(self, cov: Tensor) -> Tensor:
-        self.cov = cov.detach().requires_grad_()
+        # An entry for all: of the covariance itself nothing is kept.
+        self.change = cov.new_zeros(()).expand_as(cov).requires_grad_()
         with torch.enable_grad(), ExitStack() as stack:
             # Activation checkpointing, which hooks what is saved, would otherwise run the whole
             # forward pass once more for these small matrices. Under torch.func there are no hooks.
             with suppress(RuntimeError):
                 stack.enter_context(saved_tensors_hooks(torch.detach, lambda saved: saved))
-            self.W = self.matrix(self.cov)
+            self.W = self.matrix(cov.detach() + self.change)
         return self.W.detach()
 
     def vjp(self, grad: Tensor) -> Tensor:
-        return torch.autograd.grad(self.W, self.cov, grad, retain_graph=True)[0]
+        return torch.autograd.grad(self.W, self.change, grad, retain_graph=True)[0]
 
 
 class _BatchTransform(torch.autograd.Function):
@@ -155,8 +156,8 @@ class _BatchTransform(torch.autograd.Function):
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None, None, None
             W = ctx.matrix.W.detach()
             g = layout.like_product(grad)
-            centered = layout.split(full(x)) - mean[..., None]
-            gsum, gV = g.sum((0, -1)), products(g, centered)
+            centered = layout.centered(full(x), mean)
+            gsum, gV = g.sum((0, -1)), (g @ centered.mT).sum(0)
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
             total = all_sum(torch.cat([gsum.flatten(), scaled(gV, weight).flatten()]), ctx.group)
@@ -167,7 +168,7 @@ class _BatchTransform(torch.autograd.Function):
                 Vt = scaled(W, weight).mT
                 gmean = Vt @ column(gsum, Vt) / positions
                 gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
-                gx = layout.merge(gz.add_(layout.product(gcov, centered))).to(x.dtype)
+                gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
         return gx, gweight, gbias, None, None, None
 
 

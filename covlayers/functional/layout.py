@@ -3,12 +3,16 @@
 import math
 from typing import NamedTuple, Self
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
 BY_ROWS = "1 g (n m) c"
 JOINED = "1 g c (n m)"
 BY_SAMPLES = "n g c m"
+
+FEW = 256
+"""So many positions of a sample are joined with those of the others."""
 
 
 class Layout(NamedTuple):
@@ -30,7 +34,7 @@ class Layout(NamedTuple):
     def of(cls, x: Tensor, num_groups: int) -> Self:
         """The layout of ``x``."""
         neighbours = x.stride(1) == 1
-        few = math.prod(x.shape[2:]) <= 2 * x.shape[1] // num_groups
+        few = math.prod(x.shape[2:]) <= FEW
         order = BY_ROWS if neighbours else JOINED if few else BY_SAMPLES
         return cls(tuple(x.shape), num_groups, order, neighbours and x.dim() > 2)
 
@@ -41,9 +45,25 @@ class Layout(NamedTuple):
             rearrange(positions, f"n (g c) m -> {self.order}", g=self.num_groups)
         )
 
+    def centered(self, x: Tensor, mean: Tensor) -> Tensor:
+        """``x - mean`` as ``(B, G, c, M)``, for a mean ``(G, c)``; in one pass where it copies."""
+        if self.order != JOINED:
+            return self.split(x) - mean[..., None]
+        channels = x.flatten(2).unflatten(1, mean.shape).permute(1, 2, 0, 3)
+        joined = channels.clone(memory_format=torch.contiguous_format).flatten(2)
+        return joined.sub_(mean[..., None]).unsqueeze(0)
+
     def product(self, V: Tensor, z: Tensor) -> Tensor:
         """``V z``, transposed by rows: ``(B, G, k, M)`` or ``(1, G, M, k)``."""
         return z.mT @ V.mT if self.order == BY_ROWS else V @ z
+
+    def add_product(self, total: Tensor, V: Tensor, z: Tensor) -> Tensor:
+        """A product, added to another of its shape in place."""
+        first, second = (z.mT, V.mT) if self.order == BY_ROWS else (V, z)
+        batch = total.shape[:2]
+        matrices = (m.expand(*batch, -1, -1).flatten(0, 1) for m in (first, second))
+        total.flatten(0, 1).baddbmm_(*matrices)
+        return total
 
     def like_product(self, z: Tensor) -> Tensor:
         """``z``, transposed by rows; its own inverse."""

@@ -19,7 +19,8 @@ from covlayers.functional.spectra import INVSQRT, ROOTS, SQRT, exponent
 class NormalisedMethod(DirectMethod):
     """An approximation of the roots of ``A / s``; a subclass offers ``approximate(fns, B)``.
 
-    ``s`` is the trace, or the Frobenius norm where ``frobenius`` is set.
+    ``s`` is the trace, or the Frobenius norm where ``frobenius`` is set. Where that is faster the
+    approximation is evaluated on eigenvalues, as matrices of one entry in float64.
     """
 
     frobenius: ClassVar[bool]
