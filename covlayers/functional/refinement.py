@@ -40,17 +40,17 @@ def refined(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
 
 
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of a root, of ``grad`` that is given in the eigenbasis, in it."""
-    small = R * _differences(SQRT, _above_noise(values))  # S'
+    """The gradient of a root, of ``grad`` in the eigenbasis, which is overwritten, in it."""
+    small = _differences(SQRT, _above_noise(values)) * R  # S'
     if fn.name == INVSQRT.name:  # that of the root for -Z G Z, with Z = z - z S' z
         z = fn.f(values)[..., :, None]
-        grad = grad * z * z.mT
-        change = small @ grad * z
-        grad = change + change.mT - grad
+        T = grad.mul_(z).mul_(z.mT)
+        change = (small @ T).mul_(z)
+        grad = (change + change.mT).sub_(T)
     L = _differences(SQRT, values)
-    X = grad * L
+    X = grad.mul_(L)
     change = small @ X
-    return X - (change + change.mT) * L
+    return X.sub_((change + change.mT).mul_(L))
 
 
 def _above_noise(values: Tensor) -> Tensor:
