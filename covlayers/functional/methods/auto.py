@@ -14,20 +14,23 @@ from covlayers.functional.spectra import INVSQRT, is_root
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """The fastest method among those that are exact to rounding, as measured.
+    r"""The fastest method among those that are exact to rounding, as measured.
 
-    ================  =============================  ==========================
-    device            root, and other functions      inverse root, or both roots
-    ================  =============================  ==========================
-    CPU, float32      :class:`Eigh`                  ``Eigh(refine=True)``
-    CPU, float64      :class:`Eigh`                  :class:`Eigh`
-    accelerator       :class:`PolarExpress` (roots)  :class:`PolarExpress`
-    ================  =============================  ==========================
+    =============================  ======================  ============================
+    \                              the root                the inverse root, or both
+    =============================  ======================  ============================
+    CPU, float32, 16 to 32, many   :class:`PolarExpress`   :class:`PolarExpress`
+    CPU, float32, else             :class:`Eigh`           ``Eigh(refine=True)``
+    CPU, float64                   :class:`Eigh`           :class:`Eigh`
+    accelerator                    :class:`PolarExpress`   :class:`PolarExpress`
+    =============================  ======================  ============================
 
-    On a CPU of two cores no other exact cell was faster by more than a tenth, at any size from 4 to
-    1024 (``benchmarks/run.py``). The inverse root in float32 is refined, which takes a third more
-    time and 20 times less error. On an accelerator a batched eigendecomposition is slower than the
-    products, and cannot be captured in a CUDA graph.
+    Sizes are those of the matrices, many are 1024 rows of them or more; other functions take
+    :class:`Eigh`. On a CPU of two cores the products took 0.6 to 0.9 of the time of the
+    eigendecomposition at those sizes and more elsewhere, 1.4 at 64 (``benchmarks/run.py``, the
+    sizes 4 to 1024). The inverse root is refined, which takes a third more time and 20 times
+    less error. On an accelerator a batched eigendecomposition is slower than the products, and
+    cannot be captured in a CUDA graph.
 
     Args:
         refine: False for the plain eigendecomposition, where its digits are enough.
@@ -46,10 +49,15 @@ class Auto(Method):
 
     def select(self, fns: Fns, A: Tensor) -> Method:
         only_roots = len(fns) > 0 and all(is_root(fn) for fn in fns)
-        if only_roots and A.device.type != "cpu":
+        if only_roots and (A.device.type != "cpu" or _suits_products(A)):
             return PolarExpress()
         inverse = any(fn.name == INVSQRT.name for fn in fns)
         return Eigh(refine=self.refine and inverse and A.dtype == torch.float32)
 
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         return self.select(fns, A).forward(fns, A)
+
+
+def _suits_products(A: Tensor) -> bool:
+    n = A.shape[-1]
+    return A.dtype == torch.float32 and 16 <= n <= 32 and A.numel() >= 1024 * n
