@@ -50,12 +50,15 @@ class Auto(Method):
     def select(self, fns: Fns, A: Tensor) -> Method:
         only_roots = len(fns) > 0 and all(is_root(fn) for fn in fns)
         if only_roots and (A.device.type != "cpu" or _suits_products(A)):
-            return PolarExpress()
+            return _PRODUCTS
         inverse = any(fn.name == INVSQRT.name for fn in fns)
         return Eigh(refine=self.refine and inverse and A.dtype == torch.float32)
 
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         return self.select(fns, A).forward(fns, A)
+
+
+_PRODUCTS = PolarExpress()  # built once, and not in a compiled graph
 
 
 def _suits_products(A: Tensor) -> bool:
