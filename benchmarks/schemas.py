@@ -34,7 +34,7 @@ SCHEMAS = {
             what along sizes time_ms peak_bytes kept_bytes time_exponent peak_exponent kept_exponent
         """,
     },
-    "processes": {
+    "data_parallel": {
         "metadata": f"{SURROUNDINGS} backend",
         "rows": """
             processes layer num_features num_groups shape time_ms time_iqr_ms samples_per_s

@@ -202,7 +202,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "heads": steps("shape"),
     "style": steps("shape", extra={"moments": "error of the covariance"}),
     "scaling": scaling,
-    "processes": columns(
+    "data_parallel": columns(
         layer="layer",
         num_features="channels",
         num_groups="groups",

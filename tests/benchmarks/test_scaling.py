@@ -50,13 +50,13 @@ def test_the_bytes_between_processes_are_those_of_the_collective(
     weight = torch.ones(6, dtype=dtype, requires_grad=True)
     y, *_ = batch_transform.batch_transform(x, weight, weight, lambda cov: cov, num_groups, "all")
     y.sum().backward()
-    bytes_all_reduced = script("processes").bytes_all_reduced
+    bytes_all_reduced = script("data_parallel").bytes_all_reduced
     assert len(sent) == 2
     assert sum(sent) == bytes_all_reduced(6, num_groups, dtype.itemsize)
 
 
 def test_one_process_and_two_train_the_same_network(measured) -> None:
-    rows = measured("processes", "--quick", LAYERS=((4, 2),), SHAPE=(4, 3, 8, 8))["rows"]
+    rows = measured("data_parallel", "--quick", LAYERS=((4, 2),), SHAPE=(4, 3, 8, 8))["rows"]
     sent = {(row["processes"], row["layer"]): row["bytes_all_reduced"] for row in rows}
     whitening = "DecorrelatedBatchNorm"
     assert sent == {(1, "none"): 0, (2, "none"): 0, (1, whitening): 0, (2, whitening): 152}

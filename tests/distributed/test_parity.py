@@ -14,4 +14,6 @@ def measured() -> dict[Case, dict[str, float]]:
 
 @pytest.mark.parametrize("case", [*cases(2), *cases(3)], ids=str)
 def test_processes_equal_one_process(case: Case, measured) -> None:
-    assert max(measured[case].values()) < 1e-5, measured[case]
+    # Measured: 1.1e-5 at worst, the gradient of a parameter in float32; one process and several
+    # are each off by 6e-6 from float64.
+    assert max(measured[case].values()) < 2e-5, measured[case]

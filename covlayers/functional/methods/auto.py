@@ -26,11 +26,10 @@ class Auto(Method):
     =============================  ======================  ============================
 
     Sizes are those of the matrices, many are 1024 rows of them or more; other functions take
-    :class:`Eigh`. On a CPU of two cores the products took 0.6 to 0.9 of the time of the
-    eigendecomposition at those sizes and more elsewhere, 1.4 at 64 (``benchmarks/run.py``, the
-    sizes 4 to 1024). The inverse root is refined, which takes a third more time and 20 times
-    less error. On an accelerator a batched eigendecomposition is slower than the products, and
-    cannot be captured in a CUDA graph.
+    :class:`Eigh`. On a CPU of two cores the products took 0.9 of the time of the
+    eigendecomposition at 16, 0.6 at 32 and 1.4 at 64 (``benchmarks/run.py``). The inverse root is
+    refined, which takes a third more time and 20 times less error. On an accelerator a batched
+    eigendecomposition is slower than the products, and cannot be captured in a CUDA graph.
 
     Args:
         refine: False for the plain eigendecomposition, where its digits are enough.

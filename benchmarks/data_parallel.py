@@ -1,6 +1,6 @@
 r"""A training step of a small network in one process and in two, on one machine.
 
-    python benchmarks/processes.py [--quick] [--output FILE]
+    python benchmarks/data_parallel.py [--quick] [--output FILE]
 
 DistributedDataParallel over gloo, one thread a process, the same batch shared out. Beside the
 gradients, a whitening layer of :math:`C` channels in :math:`G` groups sums over the processes, once
@@ -115,7 +115,9 @@ def measured(processes: int, steps: int) -> list[Row]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
-    options = parse(command_line("processes", "processes.py", __doc__, (1.0, 0.1)), arguments)
+    options = parse(
+        command_line("data_parallel", "data_parallel.py", __doc__, (1.0, 0.1)), arguments
+    )
     metadata = begin(options, backend="gloo", threads=1)
     print(f"\n{'':54}{'step ms':>10}{'IQR':>8}{'samples/s':>11}{'bytes':>10}")
     rows: list[Row] = []
