@@ -45,4 +45,8 @@ SCHEMAS = {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": "n batch plain_ms split_ms again_ms split_over_plain again_over_plain",
     },
+    "guarantees": {
+        "metadata": f"{SURROUNDINGS} condition_number",
+        "rows": "property implementation outcome",
+    },
 }
