@@ -22,6 +22,7 @@ FLOORS = [
     ["functional.core", "functional.lyapunov_solvers"],
     ["functional.gaussian", "functional.weighted_moments"],
     ["functional.spectra", "functional.lyapunov", "functional.methods.minimax"],
+    ["functional.saved"],
     ["functional.rule", "functional.refinement", "functional.methods.normalised"],
     ["functional.methods.eigh", "functional.methods.newton_schulz", "functional.methods.taylor"],
     ["functional.methods.pade", "functional.methods.polar_express"],

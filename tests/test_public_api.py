@@ -1,7 +1,6 @@
 """The public names, as a diff would show them."""
 
 import inspect
-import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -52,11 +51,6 @@ SIGNATURES = {
     "whiten_color": "(content, style, *, alpha=1.0, eps=1e-05, shrinkage='auto', "
     "method='auto', backward=None)",
 }
-PUBLIC = [
-    *(getattr(functional, name) for name in functional.__all__),
-    *(getattr(covlayers, name) for name in covlayers.__all__),
-]
-DOCUMENTED = [obj for obj in PUBLIC if inspect.isclass(obj) or inspect.isfunction(obj)]
 
 
 @pytest.mark.parametrize("module", [covlayers, functional])
@@ -80,14 +74,3 @@ def test_the_import_is_light() -> None:
 
 def test_version() -> None:
     assert version("covlayers") == covlayers.__version__
-
-
-@pytest.mark.parametrize("obj", DOCUMENTED, ids=lambda obj: obj.__name__)
-def test_docstrings(obj) -> None:
-    doc = inspect.getdoc(obj) or ""
-    assert doc
-    if inspect.isfunction(obj):
-        for section in ("Args:", "Shape:", "Raises:", "Example:"):
-            assert section in doc, section
-        for parameter in inspect.signature(obj).parameters:
-            assert re.search(rf"^\s+\**{parameter}: ", doc, re.MULTILINE), parameter

@@ -50,7 +50,8 @@ from covlayers.functional.methods import (
 )
 from covlayers.functional.methods.normalised import NormalisedMethod
 from covlayers.functional.projector import spectral_projector
-from covlayers.functional.rule import Backward, Rule, Saved
+from covlayers.functional.rule import Backward, Rule
+from covlayers.functional.saved import Saved
 from covlayers.functional.triangle import triu_matrix, triu_vector
 from covlayers.functional.whitening import color, whiten
 from covlayers.functional.whitening_coloring import whiten_color

@@ -1,14 +1,11 @@
-"""Every typed error of the library, and the checks that raise them.
-
-Each message names the argument, what was expected, what came, and what to do.
-"""
+"""Every typed error, and the checks: what was expected of an argument, what came, what to do."""
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.linalg import LinAlgError as LinAlgError  # type: ignore[attr-defined]  # untyped there
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -16,19 +13,48 @@ T = TypeVar("T")
 
 
 class InvalidValueError(ValueError):
-    """An argument of the right type has a value that the function cannot use."""
+    """An argument of the right type has a value that the function cannot use.
+
+    Example:
+        >>> try:
+        ...     NewtonSchulz(iterations=0)
+        ... except InvalidValueError as error:
+        ...     print(error)
+        iterations must be at least 1, got 0.
+    """
 
 
 class InvalidTypeError(TypeError):
-    """An argument has a type or dtype that the function cannot use."""
+    """An argument has a type or dtype that the function cannot use.
+
+    Example:
+        >>> try:
+        ...     NewtonSchulz(iterations=0.5)
+        ... except InvalidTypeError as error:
+        ...     print(error)
+        iterations must be an int, got 0.5.
+    """
 
 
 class UnsupportedError(NotImplementedError, ValueError):
-    """A combination of function, method and rule, or a derivative, that has no meaning."""
+    """A combination of function, method and rule, or a derivative, that has no meaning.
+
+    Example:
+        >>> try:
+        ...     logm(torch.eye(2), method="pade")
+        ... except UnsupportedError as error:
+        ...     print(error)
+        Pade(degree=5) cannot compute logm; a spectral method can, e.g. method='eigh'.
+    """
 
 
 class ConvergenceError(LinAlgError):  # type: ignore[misc]  # untyped in torch
-    """An eigendecomposition did not converge, not even in float64."""
+    """An eigendecomposition did not converge, not even in float64.
+
+    Example:
+        >>> issubclass(ConvergenceError, torch.linalg.LinAlgError)
+        True
+    """
 
 
 def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
@@ -100,11 +126,12 @@ def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> Non
         ) from None
 
 
-def check_positions(name: str, x: Tensor, at_least: int) -> None:
-    """Enough positions in the last dimension for a covariance."""
-    if x.shape[-1] < at_least:
+def check_positions(name: str, x: Tensor, at_least: int, first: int = -1) -> None:
+    """Enough positions, from dimension ``first`` on, for a covariance."""
+    if math.prod(x.shape[first:]) < at_least:
+        where = "in its last dimension" if first == -1 else f"from dimension {first} on"
         raise InvalidValueError(
-            f"{name} must have at least {at_least} positions in its last dimension, got shape "
+            f"{name} must have at least {at_least} positions {where}, got shape "
             f"{tuple(x.shape)}; a covariance needs several observations of each channel."
         )
 
@@ -121,6 +148,12 @@ def check_flag(name: str, value: bool) -> None:
     """True or False."""
     if not isinstance(value, bool):
         raise InvalidTypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_model(model: nn.Module) -> None:
+    """A module, whole, not a class or a name."""
+    if not isinstance(model, nn.Module):
+        raise InvalidTypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
 
 
 def check_at_most(name: str, value: int, whole_name: str, whole: int) -> None:
@@ -167,18 +200,7 @@ def check_choice(name: str, value: str, menu: tuple[str, ...]) -> None:
 
 
 def choose(name: str, value: Any, menu: Mapping[str, Callable[[], T]], family: type[T]) -> T:
-    """The object that ``value`` stands for: itself, or a fresh one of the menu.
-
-    Args:
-        name: the argument, for the message.
-        value: a key of ``menu`` or an instance of ``family``.
-        menu: names and the classes to build.
-        family: what an object must be.
-
-    Raises:
-        InvalidValueError: for a name that is not on the menu.
-        InvalidTypeError: for an object of another family.
-    """
+    """The object of a family that ``value`` stands for: itself, or a fresh one of the menu."""
     if isinstance(value, family):
         return value
     if isinstance(value, str):

@@ -24,7 +24,24 @@ Fns = tuple["MatrixFunction", ...]
 
 
 class MatrixFunction(ABC):
-    r"""A function of symmetric positive matrices, :math:`f(A) = U f(\Lambda) U^\top`."""
+    r"""A function of symmetric positive matrices, :math:`f(A) = U f(\Lambda) U^\top`.
+
+    Example:
+        >>> class Square(MatrixFunction):
+        ...     name = "square"
+        ...     def f(self, values):
+        ...         return values**2
+        ...     def df(self, values):
+        ...         return 2 * values
+        ...     def divided_difference(self, a, b):
+        ...         return a + b
+        >>> Eigh().forward((Square(),), 3 * torch.eye(2))[0]
+        tensor([[9., 0.],
+                [0., 9.]])
+
+    Reference:
+        :cite:t:`higham2008functions`, chapter 1.
+    """
 
     @property
     @abstractmethod
@@ -33,24 +50,47 @@ class MatrixFunction(ABC):
 
     @abstractmethod
     def f(self, values: Tensor) -> Tensor:
-        """The function of the eigenvalues."""
+        """The function of the eigenvalues ``values``, ``(*, n)``, each by itself."""
 
     @abstractmethod
     def df(self, values: Tensor) -> Tensor:
-        """Its derivative."""
+        """Its derivative at each of ``values``, ``(*, n)``."""
 
     @abstractmethod
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        """``(f(a) - f(b)) / (a - b)`` without cancellation, and ``df(a)`` where ``a = b``."""
+        """``(f(a) - f(b)) / (a - b)`` without cancellation, and ``df(a)`` where they are equal.
+
+        Args:
+            a: eigenvalues ``(*, n, 1)``, one for each row.
+            b: eigenvalues ``(*, 1, n)``, one for each column.
+        """
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The ``(S, Q)``, with ``S = output / scale``, whose solution is the gradient."""
+        """The ``(S, Q)``, with ``S = output / scale``, whose solution is the gradient.
+
+        Args:
+            output: ``f(A)``, ``(*, n, n)``.
+            grad: the gradient for it, ``(*, n, n)``.
+            scale: positive numbers ``(*, 1, 1)``.
+
+        Raises:
+            UnsupportedError: if the gradient solves no such equation, as for all but the roots.
+        """
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 
     def lyapunov_factor(self, a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
-        """``Q_ij / grad_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``."""
+        """``Q_ij / grad_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``.
+
+        Args:
+            a: eigenvalues ``(*, n, 1)``, one for each row.
+            b: eigenvalues ``(*, 1, n)``, one for each column.
+            scale: as for :meth:`lyapunov_equation`.
+
+        Raises:
+            UnsupportedError: as :meth:`lyapunov_equation`.
+        """
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 
 
@@ -58,21 +98,54 @@ class Method(ABC):
     """How a matrix function is computed.
 
     Subclass :class:`DirectMethod` or :class:`SpectralMethod`.
+
+    Example:
+        >>> class Watched(Method):
+        ...     def forward(self, fns, A):
+        ...         print(*(fn.name for fn in fns), tuple(A.shape))
+        ...         return Eigh().forward(fns, A)
+        >>> Y = sqrtm(torch.eye(2), method=Watched())
+        sqrtm (2, 2)
     """
 
     default_backward: ClassVar[str] = "autograd"
 
     def select(self, fns: Fns, A: Tensor) -> "Method":
-        """The method that will run, itself unless it chooses by the input; raises if it cannot."""
+        """The method that will run, itself unless it chooses by the input.
+
+        Args:
+            fns: the functions to compute.
+            A: the matrices ``(*, n, n)``.
+
+        Raises:
+            UnsupportedError: if the method cannot compute one of ``fns``.
+        """
         return self
 
     @abstractmethod
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        """One output for each of ``fns``, then the spectrum if the method has it."""
+        """One output for each of ``fns``, then the spectrum if the method has it.
+
+        Args:
+            fns: the functions to compute.
+            A: symmetric matrices ``(*, n, n)``.
+        """
 
 
 class DirectMethod(Method):
-    """A root by products and solves; a subclass offers ``sqrtm(A)``, ``invsqrtm(A)`` or both."""
+    """A root by products and solves; a subclass offers ``sqrtm(A)``, ``invsqrtm(A)`` or both.
+
+    Example:
+        >>> class Newton(DirectMethod):
+        ...     def sqrtm(self, A):
+        ...         Y = torch.eye(A.shape[-1])
+        ...         for _ in range(10):
+        ...             Y = (Y + torch.linalg.solve(Y, A)) / 2
+        ...         return Y
+        >>> sqrtm(4 * torch.eye(2), method=Newton())
+        tensor([[2., 0.],
+                [0., 2.]])
+    """
 
     default_backward: ClassVar[str] = "lyapunov"
 
@@ -91,19 +164,34 @@ class DirectMethod(Method):
         return tuple(getattr(self, name)(A) for name in names)
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        """Both roots; override it where they share work."""
+        """Both roots of ``A``, ``(*, n, n)``; override it where they share work."""
         offered: Any = self
         return offered.sqrtm(A), offered.invsqrtm(A)
 
 
 class SpectralMethod(Method):
-    """Every function, from eigenvalues and eigenvectors; a subclass offers ``decompose(A)``."""
+    r"""Every function, from eigenvalues and eigenvectors; a subclass offers ``decompose(A)``.
+
+    .. math:: f(A) = U f(\Lambda) U^\top
+
+    Example:
+        >>> class SVD(SpectralMethod):
+        ...     def decompose(self, A):
+        ...         U, values, _ = torch.linalg.svd(A)
+        ...         return values.flip(-1), U.flip(-1)
+        >>> sqrtm(4 * torch.eye(2), method=SVD())
+        tensor([[2., 0.],
+                [0., 2.]])
+
+    Reference:
+        :cite:t:`higham2008functions`, chapter 1.
+    """
 
     default_backward: ClassVar[str] = "loewner"
 
     @abstractmethod
     def decompose(self, A: Tensor) -> Spectrum:
-        """Eigenvalues ``(*, n)`` ascending and eigenvectors ``(*, n, n)``."""
+        """Eigenvalues ``(*, n)`` ascending and eigenvectors ``(*, n, n)`` of ``A``."""
 
     def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         values, vectors = positive(*self.decompose(A))

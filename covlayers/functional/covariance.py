@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.checks import (
+    check_broadcast,
+    check_flag,
     check_number,
     check_positions,
     check_same,
@@ -50,6 +52,7 @@ def covariance(
                 [0., 0.]])
     """
     check_tensor("x", x, 2)
+    check_flag("center", center)
     check_positions("x", x, 2 if center else 1)
     check_number("eps", eps, 0)
     return regularized(_product(x, None, center), eps, shrinkage)
@@ -72,7 +75,8 @@ def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
         - Output: :math:`(*, C, D)`
 
     Raises:
-        InvalidValueError: if the positions differ or are too few, or the devices differ.
+        InvalidValueError: if the positions differ or are too few, the devices differ, or the batches do not
+            broadcast.
         InvalidTypeError: if a dtype is wrong or the two differ.
 
     Example:
@@ -84,6 +88,8 @@ def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
     check_tensor("y", y, 2)
     check_same("x", x, "y", y)
     check_shape("y", y, (x.shape[-1],), "to share the positions of x")
+    check_broadcast("x", x, "y", y)
+    check_flag("center", center)
     check_positions("x", x, 2 if center else 1)
     return _product(x, y, center)
 
@@ -110,6 +116,9 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
         >>> shrink(torch.tensor([[4.0, 2.0], [2.0, 2.0]]), 0.5)
         tensor([[3.5000, 1.0000],
                 [1.0000, 2.5000]])
+
+    Reference:
+        :cite:t:`chen2010shrinkage`, who also estimate :math:`s`.
     """
     check_square("cov", cov)
     check_number("shrinkage", shrinkage, 0, 1)

@@ -15,15 +15,29 @@ from covlayers.kernels import plain
 
 
 class LyapunovSolver(ABC):
-    """A linear operator ``Q -> X``, its own adjoint, for each ``S``."""
+    r"""A linear operator :math:`Q \mapsto X`, its own adjoint, for each :math:`S`.
+
+    .. math:: S X + X S = Q
+
+    Example:
+        >>> class Diagonal(LyapunovSolver):
+        ...     def prepare(self, S):
+        ...         s = S.diagonal(dim1=-2, dim2=-1)
+        ...         return (s[..., :, None] + s[..., None, :],)
+        ...     def solve(self, S, Q, *known):
+        ...         return Q / known[0]
+        >>> solve_lyapunov(torch.eye(2), torch.ones(2, 2), solver=Diagonal())
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
 
     @abstractmethod
     def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`solve` wants to know of ``S``, if the caller does not know it."""
+        """What :meth:`solve` wants to know of ``S``, ``(*, n, n)``, if the caller does not."""
 
     @abstractmethod
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
-        """The solution ``X``."""
+        """The solution for ``S`` and ``Q``, ``(*, n, n)`` each, with what is ``known`` of ``S``."""
 
 
 @dataclass(frozen=True)

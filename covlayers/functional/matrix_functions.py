@@ -51,12 +51,10 @@ def sqrtm(
     matrix with ``"eigh"``. float16 and bfloat16 compute in float32.
 
     Args:
-        A: symmetric positive semi-definite matrices; an asymmetry up to 1% of the largest entry
-            counts as rounding.
-        method: how to compute: a name of :data:`covlayers.functional.METHODS` or a
-            :class:`Method`.
-        backward: how to differentiate: a name of :data:`covlayers.functional.BACKWARDS`, a
-            :class:`Backward`, or None for the method's own default.
+        A: symmetric positive semi-definite; an asymmetry up to 1% of the largest entry is rounding.
+        method: how to compute: a :class:`Method`, or its name in :data:`METHODS`.
+        backward: how to differentiate: a :class:`Backward`, its name in :data:`BACKWARDS`, or None
+            for the method's own default.
 
     Shape:
         - A: :math:`(*, n, n)`
@@ -144,6 +142,9 @@ def sqrtm_and_invsqrtm(
         >>> Y @ Z
         tensor([[1., 0.],
                 [0., 1.]])
+
+    Reference:
+        :cite:t:`song2022inverse`; :cite:t:`higham2008functions`, chapter 6.
     """
     Y, Z = matrix_functions(ROOTS, A, method, backward)
     return Y, Z
@@ -193,8 +194,7 @@ def powm(
 
     Args:
         A: symmetric positive definite matrices, as for :func:`sqrtm`.
-        p: the exponent, any finite real number; 1/2 and -1/2 are :func:`sqrtm` and
-            :func:`invsqrtm`, with all their methods.
+        p: any finite exponent; 1/2 and -1/2 are :func:`sqrtm` and :func:`invsqrtm` themselves.
         method: ``"auto"``, ``"eigh"`` or a :class:`SpectralMethod`.
         backward: ``"loewner"`` (default), a gap rule, or ``"autograd"``.
 

@@ -1,6 +1,7 @@
 """Half inputs compute in float32, and autocast stays out of the linear algebra."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -17,9 +18,9 @@ def full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in HALVES else x
 
 
-def no_autocast(x: Tensor) -> torch.autocast:
-    """A context in which nothing on the device of ``x`` is autocast."""
-    return torch.autocast(x.device.type, enabled=False)
+def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """A context in which nothing on the device of ``x`` is autocast; on meta nothing ever is."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

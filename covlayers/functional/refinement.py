@@ -20,7 +20,7 @@ from torch import Tensor
 
 from covlayers.functional.core import MatrixFunction, Spectrum
 from covlayers.functional.linalg import symmetric
-from covlayers.functional.spectra import INVSQRT, SQRT
+from covlayers.functional.spectra import INVSQRT, SQRT, exponent, is_root
 from covlayers.functional.spectrum import positive
 
 
@@ -34,9 +34,18 @@ def residual(A: Tensor, vectors: Tensor) -> tuple[Spectrum, Tensor]:
 
 def refined(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
     """``f(A)`` in the eigenbasis."""
-    F = _differences(fn, _above_noise(values)) * R
+    F = _first_order(fn, _above_noise(values), R)
     F.diagonal(dim1=-2, dim2=-1).add_(fn.f(values))
     return F
+
+
+def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
+    """``L R``, of a root in units of the largest eigenvalue: of a tiny matrix ``L`` overflows."""
+    if not is_root(fn):
+        return _differences(fn, values) * R
+    unit = values.detach().amax(-1, keepdim=True)
+    scale = unit.unsqueeze(-1)
+    return _differences(fn, values / unit) * (R / scale) * scale ** exponent(fn)
 
 
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:

@@ -5,79 +5,58 @@ one formula serves the vector-Jacobian and the Jacobian-vector product.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from covlayers.functional.checks import UnsupportedError
-from covlayers.functional.core import Fns, MatrixFunction, Method, Spectrum
+from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.precision import no_autocast
-from covlayers.functional.spectrum import decompose, positive
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What a rule may read: the input, the outputs by name, the spectrum."""
-
-    A: Tensor | None
-    outputs: Mapping[str, Tensor]
-    known_spectrum: tuple[Tensor, ...]
-
-    @property
-    def input(self) -> Tensor:
-        """The matrix, for a rule that lists ``"A"`` in its ``reads``."""
-        assert self.A is not None
-        return self.A
-
-    @property
-    def spectrum(self) -> Spectrum:
-        """The method's spectrum, or that of ``A`` where the method had none."""
-        values, vectors, *_ = self.known_spectrum or decompose(self.input)
-        return positive(values, vectors)
-
-    @property
-    def residual(self) -> Tensor | None:
-        """What the spectrum lacks of ``UᵀAU``, from a method that refines, else None."""
-        return self.known_spectrum[2] if len(self.known_spectrum) > 2 else None
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All that is kept."""
-        A = () if self.A is None else (self.A,)
-        return *A, *self.outputs.values(), *self.known_spectrum
+from covlayers.functional.saved import Saved
 
 
 class Backward(ABC):
-    """How a matrix function is differentiated."""
+    """How a matrix function is differentiated.
+
+    Example:
+        >>> A = torch.eye(2, requires_grad=True)
+        >>> sqrtm(A, backward=Loewner()).sum().backward()
+        >>> A.grad
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
 
     @abstractmethod
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        """Run the method; decide what autograd sees. One output for each of ``fns``."""
+        """For each of ``fns`` an output ``(*, n, n)``: ``method`` on ``A``, as autograd sees it."""
 
 
 class Rule(Backward):
     """A formula for the gradient, in place of the derivative of the steps.
 
-    ``reads`` names what the formula needs, and nothing else is kept for the backward pass: any of
-    ``"A"``, ``"outputs"`` and ``"spectrum"``.
+    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"outputs"`` and ``"spectrum"``.
+
+    Example:
+        >>> class Straight(Rule):
+        ...     def vjp(self, fn, saved, grad):
+        ...         return grad
     """
 
     reads: ClassVar[tuple[str, ...]] = ("A",)
 
     @abstractmethod
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        """The gradient for ``A``, symmetric, from the symmetric gradient for ``fn(A)``."""
+        """The gradient for ``A`` from ``grad``, for ``fn(A)``: both symmetric, ``(*, n, n)``."""
 
     def jvp(self, fn: MatrixFunction, saved: Saved, tangent: Tensor) -> Tensor:
-        """The tangent of ``fn(A)``: the same formula, as the derivative is self-adjoint."""
+        """The tangent of ``fn(A)`` from ``tangent``, ``(*, n, n)``: the Jacobian is symmetric."""
         return self.vjp(fn, saved, tangent)
 
     def any_order(self, fn: MatrixFunction) -> bool:
-        """Whether ``vjp`` is itself differentiable, and rightly."""
+        """Whether ``vjp`` for ``fn`` is itself differentiable, and rightly."""
         return False
 
     def serves(self, fn: MatrixFunction) -> bool:

@@ -3,7 +3,13 @@
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_count, check_shape, check_square, check_tensor
+from covlayers.functional.checks import (
+    check_count,
+    check_flag,
+    check_shape,
+    check_square,
+    check_tensor,
+)
 
 
 def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
@@ -31,6 +37,7 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
         tensor([1., 2., 3.])
     """
     check_square("A", A)
+    check_flag("isometric", isometric)
     n = A.shape[-1]
     row, column = torch.triu_indices(n, n, device=A.device)
     v = A.flatten(-2).index_select(-1, row * n + column)
@@ -40,9 +47,14 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
 def triu_matrix(v: Tensor, n: int, *, isometric: bool = False) -> Tensor:
     r"""The symmetric matrices whose upper triangles are ``v``: the inverse of :func:`triu_vector`.
 
+    .. math:: A_{ij} = A_{ji} = v_k, \qquad
+              k = (i - 1)\, n - \tfrac12 (i - 1)(i - 2) + j - i + 1, \quad i \le j
+
+    With ``isometric``, off-diagonal entries are divided by :math:`\sqrt 2`.
+
     Args:
         v: upper triangles, row by row.
-        n: size of the matrices.
+        n: size of the matrices, at least 0.
         isometric: whether ``v`` was made with ``isometric=True``.
 
     Shape:
@@ -60,6 +72,7 @@ def triu_matrix(v: Tensor, n: int, *, isometric: bool = False) -> Tensor:
     """
     check_tensor("v", v, 1)
     check_count("n", n, at_least=0)
+    check_flag("isometric", isometric)
     check_shape("v", v, (n * (n + 1) // 2,), f"for n={n}, that is n(n+1)/2")
     i = torch.arange(n, device=v.device)
     low, high = torch.minimum(i, i[:, None]), torch.maximum(i, i[:, None])

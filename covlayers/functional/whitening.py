@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from covlayers.functional.checks import (
+    check_broadcast,
     check_same,
     check_shape,
     check_tensor,
@@ -35,6 +36,9 @@ def whiten(x: Tensor, mean: Tensor, W: Tensor) -> Tensor:
         >>> whiten(x, torch.tensor([1.0, 4.0]), 2 * torch.eye(2))
         tensor([[-2.,  2.],
                 [ 0.,  0.]])
+
+    Reference:
+        :cite:t:`kessy2018optimal`.
     """
     _check_parts(x, mean, "W", W)
     channels = x.shape[-2]
@@ -65,6 +69,9 @@ def color(x: Tensor, mean: Tensor, C: Tensor) -> Tensor:
     Example:
         >>> color(torch.tensor([[-1.0, 1.0]]), torch.tensor([5.0]), torch.tensor([[2.0]]))
         tensor([[3., 7.]])
+
+    Reference:
+        :cite:t:`li2017universal`.
     """
     _check_parts(x, mean, "C", C)
     check_shape("C", C, (mean.shape[-1], x.shape[-2]), "for the channels of mean and x")
@@ -77,3 +84,5 @@ def _check_parts(x: Tensor, mean: Tensor, name: str, matrix: Tensor) -> None:
     check_tensor(name, matrix, 2)
     check_same("x", x, "mean", mean)
     check_same("x", x, name, matrix)
+    check_broadcast("x", x, "mean", mean.unsqueeze(-1))
+    check_broadcast("x", x, name, matrix)

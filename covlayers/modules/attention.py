@@ -9,6 +9,7 @@ from covlayers.functional.checks import (
     check_at_most,
     check_channels,
     check_count,
+    check_flag,
     check_positions,
     check_tensor,
 )
@@ -38,12 +39,12 @@ class CovAttention(nn.Module):
     as well for less.
 
     Args:
-        channels: channels :math:`C`.
+        channels: channels :math:`C \ge 1`.
         reduced_channels: channels :math:`c`, at most ``channels``, at least two with ``position``;
             None for 128 or, if those are fewer, ``channels``.
         channel: whether to weigh channels.
         position: whether to weigh positions.
-        grid_size: rows and columns of the grid of positions.
+        grid_size: rows and columns of the grid of positions, at least 1.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -78,6 +79,8 @@ class CovAttention(nn.Module):
     ) -> None:
         super().__init__()
         check_count("channels", channels)
+        check_flag("channel", channel)
+        check_flag("position", position)
         c = min(128, channels) if reduced_channels is None else reduced_channels
         check_count("reduced_channels", c, 2 if position else 1)
         check_at_most("reduced_channels", c, "channels", channels)
@@ -102,7 +105,7 @@ class CovAttention(nn.Module):
                 "one image is x[None]."
             )
         check_channels("x", x, "channels", self.channels)
-        check_positions("x", x.flatten(2), 2)
+        check_positions("x", x, 2, first=2)
         first, *others = (part(x) / len(self.parts) for part in self.parts.values())
         return sum((x * weight for weight in others), x * first)
 

@@ -35,7 +35,7 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     with ``momentum=1 - (1 - m) ** 0.5`` two updates amount to one of momentum :math:`m`.
 
     Args:
-        num_features: channels :math:`C`.
+        num_features: channels :math:`C \ge 1`.
         num_groups: groups :math:`G` of :math:`c = C/G` channels, each whitened on its own; must
             divide ``num_features``. Fewer channels a group need fewer samples.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
@@ -150,7 +150,7 @@ class IterNorm(DecorrelatedBatchNorm):
         momentum: as :class:`DecorrelatedBatchNorm`.
         affine: as :class:`DecorrelatedBatchNorm`.
         track_running_stats: as :class:`DecorrelatedBatchNorm`.
-        iterations: steps :math:`N`.
+        iterations: steps :math:`N \ge 1`.
         sync: as :class:`DecorrelatedBatchNorm`.
         device: of parameters and buffers.
         dtype: of parameters and buffers.

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from covlayers.functional.checks import check_count, check_divides, check_number
+from covlayers.functional.checks import check_count, check_divides, check_flag, check_number
+from covlayers.modules.place import check_place
 
 
 class ChannelAffine(nn.Module):
@@ -25,6 +26,8 @@ class ChannelAffine(nn.Module):
         check_count("num_features", num_features)
         check_divides("num_groups", num_groups, "num_features", num_features)
         check_number("eps", eps, 0)
+        check_flag("affine", affine)
+        check_place(device, dtype)
         self.num_features, self.num_groups = num_features, num_groups
         self.eps, self.affine = eps, affine
         for name in ("weight", "bias"):

@@ -32,10 +32,10 @@ class CrossCovPool(nn.Module):
     the features' dtype.
 
     Args:
-        in_channels: channels :math:`C` of the input.
+        in_channels: channels :math:`C \ge 1` of the input.
         reduced_channels: channels :math:`(p, q)` of a head after its reductions, or one number for
             both, each at most ``in_channels``; None for 32, or ``in_channels`` where that is less.
-        num_heads: heads :math:`H`.
+        num_heads: heads :math:`H \ge 1`.
         norm: a module on the matrices :math:`(N, H, p, q)`, which keeps their shape;
             ``nn.Identity()`` for none; None for :class:`SVPowerNorm` with its defaults.
         device: of the reductions' parameters.
@@ -97,7 +97,7 @@ class CrossCovPool(nn.Module):
         """Pool ``(N, C, *)`` to ``(N, out_features)``."""
         check_tensor("x", x, 3)
         check_channels("x", x, "in_channels", self.in_channels)
-        check_positions("x", x.flatten(2), 2)
+        check_positions("x", x, 2, first=2)
         X, Y = (reduction(x).unflatten(1, (self.num_heads, -1)) for reduction in self.reductions)
         return self._pool(X, Y)
 

@@ -10,6 +10,7 @@ from covlayers.functional.checks import InvalidValueError, check_same
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.precision import HALVES, no_autocast
 from covlayers.modules.derived_buffers import DerivedBuffers
+from covlayers.modules.place import check_place
 from covlayers.modules.observations import (
     Features,
     check_features,
@@ -35,6 +36,7 @@ class DataStatistics(DerivedBuffers):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
+        check_place(device, dtype)
         self.patch_size = patch_size
         self.num_features = chosen_features(num_features, patch_size)
         self._fitted = False  # as last seen outside of a compiled graph
@@ -44,7 +46,7 @@ class DataStatistics(DerivedBuffers):
         self.register_buffer("num_samples", torch.zeros((), device=device, dtype=torch.long))
 
     def fit(self, x: Tensor) -> Self:
-        """Learn mean and covariance of ``x``, and forget what was learnt before.
+        """Learn mean and covariance of ``x``, ``(N, *)``, and forget what was learnt before.
 
         Raises:
             InvalidValueError: if ``x`` has other features, fewer than two observations, or values
@@ -56,7 +58,7 @@ class DataStatistics(DerivedBuffers):
         return self
 
     def partial_fit(self, x: Tensor) -> Self:
-        r"""Learn from a further batch of any size; all of them amount to one ``fit``.
+        r"""Learn from a further batch ``x`` of any size; all of them amount to one ``fit``.
 
         With :math:`w = n_b / (n_a + n_b)` and :math:`\delta = \mu_b - \mu_a`,
 

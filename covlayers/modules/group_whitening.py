@@ -31,7 +31,7 @@ class GroupWhitening(ChannelAffine):
     and evaluation are the same, for any batch size and any number of processes.
 
     Args:
-        num_features: channels :math:`C`.
+        num_features: channels :math:`C \ge 1`.
         num_groups: groups :math:`G`; must divide ``num_features``.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         affine: whether to learn :math:`\gamma` and :math:`\beta`.

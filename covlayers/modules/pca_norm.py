@@ -28,7 +28,7 @@ class PCANorm(CovarianceNorm):
     ``backward="taylor_gaps"`` are the publications' gradients.
 
     Args:
-        num_features: channels :math:`C`.
+        num_features: channels :math:`C \ge 1`.
         num_components: components :math:`k` that are kept, at most :math:`C`.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         momentum: as :class:`DecorrelatedBatchNorm`.

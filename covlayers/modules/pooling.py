@@ -25,6 +25,7 @@ from covlayers.functional.matrix_functions import (
 from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
 from covlayers.modules.covariance_function import choose_function
+from covlayers.modules.place import check_place
 from covlayers.modules.reduction import Reduction
 
 VECTORIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -54,8 +55,8 @@ class CovPool(nn.Module):
     Half features compute in float32, under autocast too, and the result has the features' dtype.
 
     Args:
-        in_channels: channels :math:`C` of the input; None takes any, and then ``out_features`` is
-            unknown.
+        in_channels: channels :math:`C \ge 1` of the input; None takes any, and then
+            ``out_features`` is unknown.
         reduced_channels: channels after the reduction, at most ``in_channels``; None for none.
         vectorize: ``"triu"``, the upper triangle row by row; ``"isometric"``, the same with
             off-diagonal entries times :math:`\sqrt 2`, which keeps the Frobenius norm; ``"full"``,
@@ -131,6 +132,7 @@ class CovPool(nn.Module):
             check_number("shrinkage", shrinkage, 0, 1)
         if mean_weight is not None:
             check_number("mean_weight", mean_weight, 0, open_low=True)
+        check_place(device, dtype)
         self.in_channels = in_channels
         self.reduced_channels = reduced_channels
         self.vectorize = vectorize
@@ -165,7 +167,7 @@ class CovPool(nn.Module):
         check_tensor("x", x, 3)
         if self.in_channels is not None:
             check_channels("x", x, "in_channels", self.in_channels)
-        check_positions("x", x.flatten(2), 2)
+        check_positions("x", x, 2, first=2)
         return self._pool(self.reduction(x))
 
     @full_precision

@@ -62,8 +62,9 @@ class MPNCovPool(CovPool):
 class ISQRTCovPool(CovPool):
     r"""Covariance pooling, normalised by Newton-Schulz iteration (iSQRT-COV).
 
-    .. math:: Y_0 = A/\operatorname{tr}A,\ Z_0 = I, \quad W = \tfrac12 (3I - Z_k Y_k), \quad
-              Y_{k+1} = Y_k W,\ Z_{k+1} = W Z_k, \qquad Y = \sqrt{\operatorname{tr}A}\; Y_N
+    .. math:: Y_0 &= A/\operatorname{tr}A, \quad Z_0 = I, \quad W = \tfrac12 (3I - Z_k Y_k),
+
+              Y_{k+1} &= Y_k W, \quad Z_{k+1} = W Z_k, \qquad Y = \sqrt{\operatorname{tr}A}\; Y_N
 
     differentiated through its steps. Five of them do not converge: small eigenvalues come out
     damped, which regularises.
@@ -71,7 +72,7 @@ class ISQRTCovPool(CovPool):
     Args:
         in_channels: channels of the input, as in :class:`CovPool`.
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
-        iterations: Newton-Schulz steps :math:`N`.
+        iterations: Newton-Schulz steps :math:`N \ge 1`.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
             of :class:`CovPool`.
 
@@ -115,8 +116,8 @@ class MTPCovPool(CovPool):
     Args:
         in_channels: channels of the input, as in :class:`CovPool`.
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
-        degree: degree :math:`K` of the polynomial.
-        iterations: steps of the Lyapunov solver.
+        degree: degree :math:`K \ge 1` of the polynomial.
+        iterations: steps of the Lyapunov solver, at least 1.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
             of :class:`CovPool`.
 
@@ -162,8 +163,8 @@ class MPACovPool(CovPool):
     Args:
         in_channels: channels of the input, as in :class:`CovPool`.
         reduced_channels: channels after the reduction, as in :class:`CovPool`.
-        degree: degree of :math:`P` and :math:`Q`.
-        iterations: steps of the Lyapunov solver.
+        degree: degree of :math:`P` and :math:`Q`, at least 1.
+        iterations: steps of the Lyapunov solver, at least 1.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
             of :class:`CovPool`.
 

@@ -8,12 +8,14 @@ from covlayers.functional.checks import (
     InvalidValueError,
     check_at_most,
     check_count,
+    check_flag,
     check_number,
     check_shape,
     check_tensor,
 )
 from covlayers.functional.linalg import frobenius_norm, identity_like
 from covlayers.functional.precision import full_precision
+from covlayers.modules.place import check_place
 
 
 class SVPowerNorm(nn.Module):
@@ -54,13 +56,13 @@ class SVPowerNorm(nn.Module):
     autocast too, and the result has their dtype.
 
     Args:
-        num_features: columns :math:`D` of :math:`Q`, for starts that are learnt; None for fixed
-            ones and any :math:`D`.
+        num_features: columns :math:`D \ge 1` of :math:`Q`, for starts that are learnt; None for
+            fixed ones and any :math:`D`.
         alpha: exponent :math:`\alpha` in [0, 1].
         learnable: whether to learn :math:`\alpha`, from ``alpha`` on.
         num_values: singular values :math:`r` to raise, at most the smaller side of :math:`Q`; None
             for all.
-        iterations: steps of the power iteration for each.
+        iterations: steps of the power iteration for each, at least 1.
         eps: :math:`\varepsilon \ge 0`, in units of :math:`Q` to the power :math:`1 - \alpha`; not
             used with ``num_values=None``.
         device: of the parameters.
@@ -106,6 +108,8 @@ class SVPowerNorm(nn.Module):
         check_number("alpha", alpha, 0, 1)
         check_count("iterations", iterations)
         check_number("eps", eps, 0)
+        check_flag("learnable", learnable)
+        check_place(device, dtype)
         if num_features is not None:
             check_count("num_features", num_features)
         if num_values is not None:

@@ -5,6 +5,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers.functional.checks import check_count
+from covlayers.modules.place import check_place
 
 
 class Reduction(nn.Sequential):
@@ -35,6 +36,7 @@ class Reduction(nn.Sequential):
     ) -> None:
         check_count("in_channels", in_channels)
         check_count("reduced_channels", reduced_channels)
+        check_place(device, dtype)
         conv = nn.Conv2d(in_channels, reduced_channels, 1, bias=False, device=device, dtype=dtype)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         norm = nn.BatchNorm2d(reduced_channels, device=device, dtype=dtype)

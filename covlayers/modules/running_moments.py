@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import InvalidValueError, check_number
+from covlayers.functional.checks import InvalidValueError, check_flag, check_number
 from covlayers.functional.linalg import identity_like
 from covlayers.modules.channel_affine import ChannelAffine
 from covlayers.modules.sync import Sync, check_sync, process_group
@@ -37,6 +37,7 @@ class RunningMoments(ChannelAffine):
             check_number("momentum", momentum, 0, 1)
         if shrinkage is not None:
             check_number("shrinkage", shrinkage, 0, 1)
+        check_flag("track_running_stats", track_running_stats)
         check_sync(sync)
         self.momentum, self.shrinkage = momentum, shrinkage
         self.track_running_stats, self.sync = track_running_stats, sync

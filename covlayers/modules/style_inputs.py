@@ -39,7 +39,7 @@ def grouped(x: Tensor, num_groups: int) -> Tensor:
 def check_features(name: str, x: Tensor) -> None:
     """Features ``(N, C, *)`` at two positions or more."""
     check_tensor(name, x, 3)
-    check_positions(name, x.flatten(2), 2)
+    check_positions(name, x, 2, first=2)
 
 
 def regions(
@@ -76,6 +76,16 @@ def mixture(
     """The weights of the styles as shares of one; equal ones for None."""
     if weights is None:
         return [1 / count] * count
+    numbers = (
+        not weights.is_complex()
+        if isinstance(weights, Tensor)
+        else isinstance(weights, Sequence) and all(isinstance(w, int | float) for w in weights)
+    )
+    if not numbers:
+        raise InvalidTypeError(
+            f"weights must be a list or a tensor of real numbers, one for each style, got "
+            f"{weights!r}."
+        )
     w = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
     if w.shape != (count,):
         raise InvalidValueError(
@@ -89,8 +99,10 @@ def mixture(
 
 def _listed(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     """Some tensors under the names that errors give them."""
-    if not isinstance(tensors, list | tuple) or not tensors:
-        raise InvalidTypeError(f"{name} must be a tensor or a list of tensors, got {tensors!r}.")
+    listed = isinstance(tensors, list | tuple)
+    if not (listed and tensors):
+        came = repr(tensors) if listed else type(tensors).__name__
+        raise InvalidTypeError(f"{name} must be a tensor or a list of tensors, got {came}.")
     return {f"{name}[{index}]": tensor for index, tensor in enumerate(tensors)}
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from covlayers.functional.core import Method
 from covlayers.functional.rule import Backward
+from covlayers.modules.place import check_place
 from covlayers.modules.style import WhiteningColoring
 
 
@@ -78,6 +79,7 @@ class GroupWhiteningColoring(WhiteningColoring):
             method=method,
             backward=backward,
         )
+        check_place(device, dtype)
         del self.alpha
         self.alpha = nn.Parameter(torch.tensor(float(alpha), device=device, dtype=dtype))
 

@@ -11,6 +11,7 @@ from covlayers import functional as F
 from covlayers.functional.batch_moments import joint_moments, outer
 from covlayers.functional.batch_transform import column, scaled
 from covlayers.functional.checks import (
+    InvalidTypeError,
     InvalidValueError,
     check_channels,
     check_choice,
@@ -55,7 +56,7 @@ class SwitchableWhitening(RunningMoments):
     In evaluation the statistics of the batch are running averages.
 
     Args:
-        num_features: channels :math:`C`.
+        num_features: channels :math:`C \ge 1`.
         num_groups: groups of channels, as :class:`DecorrelatedBatchNorm`; the publication takes
             groups of 16 channels.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
@@ -111,6 +112,11 @@ class SwitchableWhitening(RunningMoments):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if isinstance(statistics, str) or not isinstance(statistics, Sequence):
+            raise InvalidTypeError(
+                f"statistics must be a tuple or a list of some of {list(STATISTICS)}, "
+                f"got {statistics!r}."
+            )
         for name in statistics:
             check_choice("statistics", name, STATISTICS)
         if len(statistics) == 0 or len(set(statistics)) < len(statistics):
@@ -148,7 +154,7 @@ class SwitchableWhitening(RunningMoments):
         """Normalise ``(N, C, *)``."""
         check_channels("x", x, "num_features", self.num_features)
         positions = x.unsqueeze(-1).flatten(2)
-        check_positions("x", positions, 2)
+        check_positions("x", x, 2, first=2)
         with no_autocast(x):
             z = rearrange(full(positions), "n (g c) m -> n g c m", g=self.num_groups)
             own = Moments(z.mean(-1), F.covariance(z))

@@ -10,7 +10,8 @@ Sync: TypeAlias = Any
 """``"auto"``, a bool, or a ``torch.distributed.ProcessGroup``, a class some builds do not have."""
 
 
-def _is_group(sync: Sync) -> bool:
+def is_group(sync: Sync) -> bool:
+    """Whether it is a process group."""
     return dist.is_available() and isinstance(sync, dist.ProcessGroup)
 
 
@@ -19,13 +20,13 @@ def check_sync(sync: Sync) -> None:
     expected = "sync must be 'auto', True, False or a torch.distributed.ProcessGroup"
     if isinstance(sync, str) and sync != "auto":
         raise InvalidValueError(f"{expected}, got {sync!r}.")
-    if not (isinstance(sync, str | bool) or _is_group(sync)):
+    if not (isinstance(sync, str | bool) or is_group(sync)):
         raise InvalidTypeError(f"{expected}, got {type(sync).__name__}.")
 
 
 def process_group(sync: Sync) -> Any:
     """The process group to sum over, None for this process alone."""
-    if _is_group(sync):
+    if is_group(sync):
         return sync
     ready = dist.is_available() and dist.is_initialized()
     if sync is True and not ready:

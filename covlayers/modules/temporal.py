@@ -12,6 +12,7 @@ from covlayers.functional.checks import (
     check_at_most,
     check_choice,
     check_count,
+    check_flag,
     check_tensor,
 )
 from covlayers.modules.build_pool import PoolFactory, build_pool
@@ -52,9 +53,9 @@ class AttentiveTemporalCovPool(nn.Module):
     :math:`z_t` is a sum over frames; without it the order of the frames is not seen.
 
     Args:
-        in_channels: channels :math:`C` of the input.
-        num_frames: frames that the kernel of TConv is made for, ``num_frames // 2 + 1``; any number
-            may come in.
+        in_channels: channels :math:`C \ge 1` of the input.
+        num_frames: frames, at least 1, that the kernel of TConv is made for,
+            ``num_frames // 2 + 1``; any number may come in.
         attention_channels: channels :math:`a` of the attention, at most ``in_channels``; None for
             256 or, if those are fewer, ``in_channels``.
         reduced_channels: channels :math:`c` of the covariance, at most ``attention_channels``; None
@@ -118,6 +119,9 @@ class AttentiveTemporalCovPool(nn.Module):
         check_count("reduced_channels", c)
         check_at_most("reduced_channels", c, "attention_channels", a)
         check_choice("level", level, tuple(LEVELS))
+        check_flag("spatial_attention", spatial_attention)
+        check_flag("channel_attention", channel_attention)
+        check_flag("temporal_conv", temporal_conv)
         self.in_channels = in_channels
         self.num_frames = num_frames
         self.level = level

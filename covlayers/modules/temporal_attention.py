@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from covlayers.functional.checks import InvalidValueError, check_count, check_tensor
+from covlayers.modules.place import check_place
 
 
 class TemporalSpatialAttention(nn.Module):
@@ -23,7 +24,7 @@ class TemporalSpatialAttention(nn.Module):
     are not kept. Its fused kernels have no second derivative and raise when asked for one.
 
     Args:
-        channels: channels :math:`C`.
+        channels: channels :math:`C \ge 1`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -53,6 +54,7 @@ class TemporalSpatialAttention(nn.Module):
     ) -> None:
         super().__init__()
         check_count("channels", channels)
+        check_place(device, dtype)
         self.channels = channels
         self.query, self.key, self.value = (
             nn.Linear(channels, channels, bias=False, device=device, dtype=dtype) for _ in range(3)
@@ -82,7 +84,7 @@ class TemporalChannelAttention(nn.Module):
     back, are shared by both differences.
 
     Args:
-        channels: channels :math:`C`.
+        channels: channels :math:`C \ge 1`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -112,6 +114,7 @@ class TemporalChannelAttention(nn.Module):
     ) -> None:
         super().__init__()
         check_count("channels", channels)
+        check_place(device, dtype)
         self.channels = channels
         self.gate = nn.Sequential(
             nn.Linear(channels, 4 * channels, device=device, dtype=dtype),
@@ -142,8 +145,8 @@ class TemporalConv(nn.Module):
     outside it they would stay there: the derivative of ReLU at zero is zero.
 
     Args:
-        channels: channels :math:`C`.
-        num_frames: frames that the kernel is made for; any number may come in.
+        channels: channels :math:`C \ge 1`.
+        num_frames: frames, at least 1, that the kernel is made for; any number may come in.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -175,6 +178,7 @@ class TemporalConv(nn.Module):
         super().__init__()
         check_count("channels", channels)
         check_count("num_frames", num_frames)
+        check_place(device, dtype)
         self.channels = channels
         kernel = (num_frames // 2 + 1, 1)
         self.conv = nn.Conv2d(channels, channels, kernel, bias=False, device=device, dtype=dtype)
@@ -192,16 +196,17 @@ class TemporalConv(nn.Module):
 
 
 def check_frames(name: str, x: Tensor, argument: str, channels: int) -> None:
-    """Features ``(N, T, C, *)`` of at least one frame, with the channels of a layer."""
+    """Features ``(N, T, C, *)`` of a frame and a position or more, with the channels of a layer."""
     check_tensor(name, x, 4)
     if x.shape[2] != channels:
         raise InvalidValueError(
             f"{name} must have {argument}={channels} channels in dimension 2, got shape "
             f"{tuple(x.shape)}; the frames come first, (N, T, C, *)."
         )
-    if x.shape[1] == 0:
+    if 0 in (x.shape[1], *x.shape[3:]):
         raise InvalidValueError(
-            f"{name} must have at least one frame in dimension 1, got shape {tuple(x.shape)}."
+            f"{name} must have at least one frame in dimension 1 and one position from dimension "
+            f"3 on, got shape {tuple(x.shape)}."
         )
 
 

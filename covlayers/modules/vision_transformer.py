@@ -9,10 +9,12 @@ from covlayers.functional.checks import (
     InvalidValueError,
     check_choice,
     check_count,
+    check_flag,
     check_shape,
     check_tensor,
 )
 from covlayers.modules.build_pool import PoolFactory, build_pool
+from covlayers.modules.place import check_place
 from covlayers.modules.pooling_presets import MPACovPool
 
 
@@ -90,8 +92,8 @@ class SecondOrderHead(nn.Module):
     ``"late"`` is the fusion of the papers.
 
     Args:
-        embed_dim: length :math:`D` of a token.
-        num_classes: number :math:`K` of logits.
+        embed_dim: length :math:`D \ge 1` of a token.
+        num_classes: number :math:`K \ge 1` of logits.
         pool: class, or function, to build the pooling of ``(N, D, M)`` to ``(N, F)`` from
             ``embed_dim``, ``device``, ``dtype`` and options; it has the attribute ``out_features``,
             :math:`F`.
@@ -139,6 +141,8 @@ class SecondOrderHead(nn.Module):
         check_count("embed_dim", embed_dim)
         check_count("num_classes", num_classes)
         check_choice("fusion", fusion, tuple(FUSIONS))
+        check_flag("class_token", class_token)
+        check_place(device, dtype)
         if not class_token and FUSIONS[fusion] is not VisualOnly:
             raise InvalidValueError(
                 f"fusion must be 'visual_only' with class_token=False, got {fusion!r}; there is no "

@@ -77,7 +77,7 @@ class DataWhitening(DataStatistics):
         return like_format(self._whiten(x, W=W), x)
 
     def inverse(self, y: Tensor) -> Tensor:
-        """The data that were whitened to ``y``; of leading components, their projection.
+        """The data ``(N, *)`` that were whitened to ``y``; of leading components, their projection.
 
         Raises:
             InvalidValueError: before ``fit``, or if ``y`` has not the shape of whitened data.

@@ -25,14 +25,14 @@ class ZCAWhitening(DataWhitening):
     too; inside a graph of ``torch.compile`` a change by hand is noticed at the next call outside).
 
     Args:
-        num_features: number :math:`D` of features, or the shape that they come in, for instance
+        num_features: number :math:`D \ge 1` of features, or their shape, for instance
             :math:`(C, H, W)`; None to take the shape of the first data, or the number in a
             checkpoint.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
-        patch_size: side :math:`p` of square patches. Each :math:`p \times p` patch of an image then
-            is an observation of :math:`D = C p^2` features, of shape :math:`(C, p, p)`, whitened by
-            itself; None for whole samples.
+        patch_size: side :math:`p \ge 1` of square patches. Each :math:`p \times p` patch of an
+            image then is an observation of :math:`D = C p^2` features, of shape :math:`(C, p, p)`,
+            whitened by itself; None for whole samples.
         method: how to compute the matrix, see :func:`covlayers.functional.invsqrtm`. The inverse is
             as exact as the method.
         device: of the buffers.

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional.checks import check_count
+from covlayers.functional.checks import check_count, check_model
 from covlayers.functional.precision import no_autocast
 from covlayers.functional.spectrum import decompose
 from covlayers.modules.running_moments import RunningMoments
@@ -35,7 +35,7 @@ class ConditioningMonitor:
 
     Args:
         model: whose layers of this library are watched.
-        every: of how many forward passes in training one is measured, the first of them.
+        every: of how many forward passes in training, at least 1, the first is measured.
 
     Raises:
         InvalidValueError: if ``every`` is not positive.
@@ -53,6 +53,7 @@ class ConditioningMonitor:
     """
 
     def __init__(self, model: nn.Module, *, every: int = 100) -> None:
+        check_model(model)
         check_count("every", every)
         self.every = every
         self._seen: dict[str, int] = {}

@@ -13,10 +13,11 @@ from covlayers.functional.checks import (
     InvalidValueError,
     check_count,
     check_divides,
+    check_model,
 )
 from covlayers.modules.batchnorm import DecorrelatedBatchNorm
 from covlayers.modules.running_moments import RunningMoments
-from covlayers.modules.sync import Sync, check_sync
+from covlayers.modules.sync import Sync, is_group
 
 Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
 """Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
@@ -45,8 +46,8 @@ def convert_batchnorm(
         where: which BatchNorms: None for all, a predicate ``(name, module) -> bool``, a pattern of
             ``fnmatch`` for the dotted name, e.g. ``"layer1.*.bn2"``, or ``"stem"``, the first.
         layer: class, or function, to build one from ``num_features`` and options.
-        group_size: channels :math:`c` per group, whence ``num_groups`` is :math:`C/c`; one group
-            where there are no more channels. None leaves ``num_groups`` to the options.
+        group_size: channels :math:`c \ge 1` per group, whence ``num_groups`` is :math:`C/c`; one
+            group where there are no more channels. None leaves ``num_groups`` to the options.
         **options: of ``layer``; they come before what the BatchNorm has.
 
     Shape:
@@ -66,6 +67,12 @@ def convert_batchnorm(
     Reference:
         :cite:t:`huang2018decorrelated`.
     """
+    check_model(model)
+    if not callable(layer) or isinstance(layer, nn.Module):
+        raise InvalidTypeError(
+            "layer must be a class or a function that builds a layer, "
+            f"got {type(layer).__name__}; write layer=IterNorm, with its options beside it."
+        )
     if group_size is not None and "num_groups" in options:
         raise InvalidValueError(
             "group_size and num_groups must not both be given, got "
@@ -136,7 +143,7 @@ def _converted(
     own = next((t for t in (bn.weight, bn.running_mean) if t is not None), None)
     if own is not None:
         kept |= {"device": own.device, "dtype": own.dtype}
-    norm = layer(C, **kept | options)
+    norm = _build(layer, C, kept | options)
     if bn.weight is not None and norm.weight is not None:
         norm.weight = bn.weight
     if bn.bias is not None and norm.bias is not None:
@@ -148,6 +155,27 @@ def _converted(
         norm.running_cov.copy_(torch.diag_embed(variances))
         norm.num_batches_tracked.copy_(averages["num_batches_tracked"])
     return norm.train(bn.training)
+
+
+def _build(
+    layer: Callable[..., RunningMoments], channels: int, options: dict[str, Any]
+) -> RunningMoments:
+    name = getattr(layer, "__name__", type(layer).__name__)
+    try:
+        norm = layer(channels, **options)
+    except InvalidTypeError:
+        raise
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"layer must take num_features and the options {list(options)}, got {name}, which "
+            f"says: {error}; correct the options, or take them all in a function of your own."
+        ) from error
+    if not isinstance(norm, RunningMoments):
+        raise InvalidTypeError(
+            "layer must build a layer with running averages of mean and covariance, such as "
+            f"DecorrelatedBatchNorm, got {type(norm).__name__} from {name}."
+        )
+    return norm
 
 
 def convert_sync(model: nn.Module, process_group: Sync = None) -> nn.Module:
@@ -172,8 +200,13 @@ def convert_sync(model: nn.Module, process_group: Sync = None) -> nn.Module:
         >>> convert_sync(IterNorm(8, sync=False)).sync
         'auto'
     """
+    check_model(model)
+    if not (process_group is None or is_group(process_group)):
+        raise InvalidTypeError(
+            "process_group must be a torch.distributed.ProcessGroup, or None for the default one, "
+            f"got {process_group!r}; a layer takes other words, e.g. layer.sync = False."
+        )
     sync = "auto" if process_group is None else process_group
-    check_sync(sync)
     for module in model.modules():
         if isinstance(module, RunningMoments):
             module.sync = sync

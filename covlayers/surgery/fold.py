@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional.checks import UnsupportedError
+from covlayers.functional.checks import UnsupportedError, check_model
 from covlayers.modules.covariance_norm import CovarianceNorm
 from covlayers.surgery.neighbours import Neighbour, neighbours
 
@@ -49,8 +49,14 @@ def fold(model: nn.Module) -> nn.Module:
     r"""A copy for inference in which no whitening is left to compute.
 
     In evaluation :class:`DecorrelatedBatchNorm`, :class:`IterNorm` and :class:`PCANorm` are fixed
-    affine maps. Each is merged into the convolution or linear layer that alone feeds it, or else
-    into that which alone reads it and pads by no zeros, and becomes :class:`torch.nn.Identity`.
+    affine maps :math:`V x + b`. Each is merged into the convolution or linear layer
+    :math:`K x + d` that alone feeds it, or else into that which alone reads it and pads by no
+    zeros, and becomes :class:`torch.nn.Identity`:
+
+    .. math:: V (K x + d) + b &= (V K)\, x + (V d + b),
+
+              K (V x + b) + d &= (K V)\, x + (K b + d)
+
     Where there is none, or :mod:`torch.fx` cannot follow the model, it becomes a grouped 1x1
     convolution. Layers whose map depends on the sample stay as they are. The copy has the class and
     the structure of the model, and is exported and quantised like any other.
@@ -74,6 +80,7 @@ def fold(model: nn.Module) -> nn.Module:
         >>> torch.allclose(fold(model)(x), model(x), atol=1e-5), fold(model)[1]
         (True, Identity())
     """
+    check_model(model)
     for name, module in model.named_modules():
         if isinstance(module, CovarianceNorm) and not module.track_running_stats:
             raise UnsupportedError(

@@ -11,6 +11,7 @@ from covlayers.functional.checks import (
     InvalidValueError,
     UnsupportedError,
     check_count,
+    check_model,
 )
 from covlayers.modules.build_pool import PoolFactory, build_pool
 from covlayers.modules.vision_transformer import SecondOrderHead
@@ -67,8 +68,9 @@ def replace_head(
 ) -> nn.Module:
     r"""Replace the classification head of a model by second-order pooling and a linear layer.
 
-    The features stay, with their very parameters; the new layers are fresh, on the device and in
-    the dtype of the old classifier and in the mode of the model. A model is known by its structure:
+    The features :math:`X` stay, with their very parameters, and the logits become
+    :math:`W \operatorname{pool}(X) + b`. The new layers are fresh, on the device and in the dtype
+    of the old classifier and in the mode of the model. A model is known by its structure:
 
     - ``avgpool``, a mean over all positions, and a last child that is a linear layer or ends in
       some, as in ResNet, ConvNeXt, EfficientNet, MobileNetV3, RegNet, Swin and the video ResNets of
@@ -90,7 +92,7 @@ def replace_head(
         model: the model, changed in place; unchanged if this raises.
         pool: class, or function, to build the pooling from the number of channels, ``device``,
             ``dtype`` and options; it has the attribute ``out_features``.
-        num_classes: number :math:`K` of logits.
+        num_classes: number :math:`K \ge 1` of logits.
         **options: of ``pool``, e.g. ``reduced_channels``; for a model with a class token also
             ``fusion``.
 
@@ -115,8 +117,7 @@ def replace_head(
     Reference:
         :cite:t:`li2018towards`, :cite:t:`xie2021sovit`.
     """
-    if not isinstance(model, nn.Module):
-        raise InvalidTypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    check_model(model)
     check_count("num_classes", num_classes)
     for fits, replace in RECIPES:
         if fits(model):

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from covlayers.functional.checks import InvalidValueError, check_flag
+from covlayers.functional.checks import (
+    InvalidTypeError,
+    InvalidValueError,
+    check_flag,
+    check_model,
+)
+from covlayers.modules.place import check_place
 from covlayers.modules.running_moments import RunningMoments
 
 
@@ -46,6 +52,13 @@ def recalibrate(
     Reference:
         :func:`torch.optim.swa_utils.update_bn`, which knows the layers of torch alone.
     """
+    check_model(model)
+    check_place(device, None)
+    if not isinstance(loader, Iterable):
+        raise InvalidTypeError(
+            f"loader must be an iterable of batches, got {type(loader).__name__}; a list of "
+            "tensors will do."
+        )
     layers = {
         module: module.momentum
         for module in model.modules()
@@ -110,6 +123,7 @@ def freeze_stats(model: nn.Module, frozen: bool = True) -> nn.Module:
         >>> freeze_stats(nn.Sequential(IterNorm(8)))[0].frozen
         True
     """
+    check_model(model)
     check_flag("frozen", frozen)
     for module in model.modules():
         if isinstance(module, RunningMoments):

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.rule import Rule
+from covlayers.functional.saved import Saved
 
 
 class GapRule(Rule):
@@ -32,13 +33,24 @@ class GapRule(Rule):
     A subclass offers ``inverse_gaps``. Serves every matrix function and
     :func:`~covlayers.functional.eigh`. A surrogate has no second derivative, and asking for one
     raises.
+
+    Example:
+        >>> class FarGaps(GapRule):
+        ...     def inverse_gaps(self, values):
+        ...         gaps = values[..., None, :] - values[..., :, None]
+        ...         return torch.where(gaps.abs() > 0.1, 1 / gaps, 0.0)
+        >>> A = torch.diag(torch.tensor([1.0, 2.0])).requires_grad_()
+        >>> values, vectors = eigh(A, backward=FarGaps())
+
+    Reference:
+        :cite:t:`ionescu2015matrix`; :cite:t:`wang2021robust`.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("spectrum",)
 
     @abstractmethod
     def inverse_gaps(self, values: Tensor) -> Tensor:
-        """``K`` of eigenvalues ``(*, n)`` in ascending order: ``(*, n, n)``, zero at ties."""
+        """``K``, ``(*, n, n)``, zero at ties, of ``values``, ``(*, n)`` in ascending order."""
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         values, vectors = saved.spectrum

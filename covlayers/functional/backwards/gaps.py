@@ -22,6 +22,10 @@ class ExactGaps(GapRule):
     Exact while the eigenvalues differ, and without bound as they meet. Of an exact tie it takes the
     part that does not depend on the choice of eigenvectors.
 
+    Raises:
+        UnsupportedError: for a second derivative of a matrix function; that of
+            :func:`~covlayers.functional.eigh` is right.
+
     Example:
         >>> from covlayers.functional import eigh
         >>> A = torch.diag(torch.tensor([1.0, 2.0])).requires_grad_()
@@ -41,7 +45,12 @@ class ClippedGaps(GapRule):
     r"""Gaps clipped from below: :math:`K = \operatorname{sign}(d) / \max(|d|, \delta)`.
 
     Args:
-        min_gap: :math:`\delta`, in the units of the eigenvalues.
+        min_gap: :math:`\delta > 0`, in the units of the eigenvalues.
+
+    Raises:
+        InvalidValueError: if ``min_gap`` is not positive and finite.
+        InvalidTypeError: if ``min_gap`` is not a real number.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> ClippedGaps().inverse_gaps(torch.tensor([1.0, 1.001]))
@@ -67,7 +76,12 @@ class TruncatedGaps(GapRule):
     r"""Inverse gaps truncated (SVD-Trunc): :math:`K = \operatorname{clamp}(1/d, -T, T)`.
 
     Args:
-        max_slope: :math:`T`, in inverse units of the eigenvalues.
+        max_slope: :math:`T > 0`, in inverse units of the eigenvalues.
+
+    Raises:
+        InvalidValueError: if ``max_slope`` is not positive and finite.
+        InvalidTypeError: if ``max_slope`` is not a real number.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> TruncatedGaps(max_slope=10.0).inverse_gaps(torch.tensor([1.0, 1.001]))
@@ -99,7 +113,12 @@ class TaylorGaps(GapRule):
     antisymmetric, bounded by :math:`(K+1)/\lambda_i`. For positive eigenvalues.
 
     Args:
-        degree: :math:`K`; 9 in Robust Differentiable SVD, 100 in SVD-Taylor.
+        degree: :math:`K \ge 0`; 9 in Robust Differentiable SVD, 100 in SVD-Taylor.
+
+    Raises:
+        InvalidValueError: if ``degree`` is negative.
+        InvalidTypeError: if ``degree`` is not an int.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> TaylorGaps(degree=1).inverse_gaps(torch.tensor([1.0, 2.0]))
@@ -130,7 +149,12 @@ class PadeGaps(GapRule):
     :math:`1/(\epsilon\lambda_i)`.
 
     Args:
-        degree: :math:`m`, as the paper writes it.
+        degree: :math:`m \ge 1`, as the paper writes it.
+
+    Raises:
+        InvalidValueError: if ``degree`` is below 1.
+        InvalidTypeError: if ``degree`` is not an int.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> PadeGaps().inverse_gaps(torch.tensor([1.0, 2.0]))
@@ -157,7 +181,12 @@ class LorentzianGaps(GapRule):
     r"""Lorentzian broadening: :math:`K = d / (d^2 + \varepsilon)`.
 
     Args:
-        broadening: :math:`\varepsilon`, in squared units of the eigenvalues.
+        broadening: :math:`\varepsilon > 0`, in squared units of the eigenvalues.
+
+    Raises:
+        InvalidValueError: if ``broadening`` is not positive and finite.
+        InvalidTypeError: if ``broadening`` is not a real number.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> LorentzianGaps(broadening=0.01).inverse_gaps(torch.tensor([1.0, 1.5]))

@@ -10,7 +10,8 @@ from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import EighSolver
 from covlayers.functional.refinement import refined_gradient
-from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.rule import Rule
+from covlayers.functional.saved import Saved
 from covlayers.functional.spectra import is_root
 
 
@@ -25,6 +26,9 @@ class Loewner(Rule):
     with each divided difference written without cancellation, for the root
     :math:`1/(\sqrt{\lambda_i} + \sqrt{\lambda_j})`: bounded and exact at repeated eigenvalues. For
     the roots, derivatives of any order hold.
+
+    Raises:
+        UnsupportedError: for a second derivative of another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm

@@ -11,7 +11,8 @@ from covlayers.functional.core import MatrixFunction
 from covlayers.functional.linalg import frobenius_norm
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import SignSolver
-from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.rule import Rule
+from covlayers.functional.saved import Saved
 from covlayers.functional.spectra import SQRT, is_root
 
 
@@ -26,7 +27,12 @@ class Lyapunov(Rule):
     solution take :class:`Smith`.
 
     Args:
-        iterations: steps of the sign iteration.
+        iterations: steps of the sign iteration, at least 1.
+
+    Raises:
+        InvalidValueError: if ``iterations`` is below 1.
+        InvalidTypeError: if ``iterations`` is not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm

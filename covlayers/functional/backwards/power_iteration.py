@@ -28,7 +28,12 @@ class PowerIteration(GapRule):
     :class:`TaylorGaps`. No power is taken of a matrix. For positive eigenvalues.
 
     Args:
-        iterations: :math:`K`.
+        iterations: :math:`K \ge 0`.
+
+    Raises:
+        InvalidValueError: if ``iterations`` is negative.
+        InvalidTypeError: if ``iterations`` is not an int.
+        UnsupportedError: for a second derivative.
 
     Example:
         >>> PowerIteration(iterations=1).inverse_gaps(torch.tensor([1.0, 2.0]))

@@ -10,7 +10,8 @@ from covlayers.functional.core import Fns, MatrixFunction
 from covlayers.functional.linalg import largest, nonzero, spectral_bound
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import SmithSolver
-from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.rule import Rule
+from covlayers.functional.saved import Saved
 from covlayers.functional.spectra import INVSQRT, ROOTS, SQRT, is_root
 
 
@@ -27,7 +28,13 @@ class Smith(Rule):
     Args:
         lower: :math:`\ell`, in (0, 1], a lower bound for the eigenvalues of :math:`Y` as a fraction
             of the largest. Default :math:`\sqrt{8\epsilon}`.
-        doublings: steps; by default as many as ``lower`` needs for full precision (7 in float32).
+        doublings: steps, at least 1; by default as many as ``lower`` needs for full precision
+            (7 in float32).
+
+    Raises:
+        InvalidValueError: if ``lower`` lies outside (0, 1] or ``doublings`` is below 1.
+        InvalidTypeError: if ``lower`` is not a real number or ``doublings`` not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm

@@ -11,18 +11,28 @@ from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.methods import METHODS
 from covlayers.functional.methods.newton_schulz import NewtonSchulz
-from covlayers.functional.rule import Rule, Saved
+from covlayers.functional.rule import Rule
+from covlayers.functional.saved import Saved
 
 
 @dataclass(frozen=True)
 class Unrolled(Rule):
-    """Forward by one method, backward through the steps of another, recomputed.
+    r"""Forward by one method, backward through the steps of another, recomputed.
 
+    .. math:: g_A = \Bigl( \frac{\partial m(A)}{\partial A} \Bigr)^{\!\top} g_Y
+
+    with :math:`m(A)` the function as the other method computes it.
     ``Unrolled(NewtonSchulz(3))`` under an exact forward is SVD-Newton: an accurate value with the
     bounded gradient of a few iterations.
 
     Args:
         method: the method to differentiate, an object or its name.
+
+    Raises:
+        InvalidValueError: for an unknown name.
+        InvalidTypeError: for an object that is no method.
+        UnsupportedError: for a function that the method cannot compute, and for a second
+            derivative.
 
     Example:
         >>> from covlayers.functional import sqrtm

@@ -34,6 +34,9 @@ class Auto(Method):
     Args:
         refine: False for the plain eigendecomposition, where its digits are enough.
 
+    Raises:
+        InvalidTypeError: if ``refine`` is not a bool.
+
     Example:
         >>> from covlayers.functional import sqrtm
         >>> sqrtm(4 * torch.eye(2), method=Auto())

@@ -30,11 +30,18 @@ class Eigh(SpectralMethod):
     Args:
         refine: whether to correct for the rounding of the decomposition.
 
+    Raises:
+        InvalidTypeError: if ``refine`` is not a bool.
+        ConvergenceError: if the decomposition does not converge, not even in float64.
+
     Example:
         >>> from covlayers.functional import logm
         >>> logm(torch.eye(2), method=Eigh())
         tensor([[0., 0.],
                 [0., 0.]])
+
+    Reference:
+        :cite:t:`higham2008functions`, chapter 1; as a layer :cite:t:`ionescu2015matrix`.
     """
 
     refine: bool = False

@@ -27,7 +27,12 @@ class NewtonSchulz(NormalisedMethod):
     number of 100.
 
     Args:
-        iterations: number of steps.
+        iterations: steps, at least 1.
+
+    Raises:
+        InvalidValueError: if ``iterations`` is below 1.
+        InvalidTypeError: if ``iterations`` is not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm

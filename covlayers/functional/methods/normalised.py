@@ -17,26 +17,41 @@ from covlayers.functional.spectra import INVSQRT, ROOTS, SQRT, exponent
 
 
 class NormalisedMethod(DirectMethod):
-    """An approximation of the roots of ``A / s``; a subclass offers ``approximate(fns, B)``.
+    r"""An approximation of the roots of ``A / s``; a subclass offers ``approximate(fns, B)``.
+
+    .. math:: A^{\pm 1/2} \approx s^{\pm 1/2}\, h_\pm(A/s)
 
     ``s`` is the trace, or the Frobenius norm where ``frobenius`` is set. Where that is faster the
     approximation is evaluated on eigenvalues, as matrices of one entry in float64.
+
+    Example:
+        >>> class Tangent(NormalisedMethod):  # of the root, at the identity
+        ...     frobenius = True
+        ...     def approximate(self, fns, B):
+        ...         return tuple((torch.eye(B.shape[-1]) + B) / 2 for _ in fns)
+        >>> sqrtm(torch.tensor([[4.0]]), method=Tangent())
+        tensor([[2.]])
+
+    Reference:
+        :cite:t:`li2018towards` (trace); :cite:t:`song2022inverse` (Frobenius norm).
     """
 
     frobenius: ClassVar[bool]
 
     @abstractmethod
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        """One approximate root of the normalised ``B`` for each of ``fns``."""
+        """One approximate root of the normalised ``B``, ``(*, n, n)``, for each of ``fns``."""
 
     def norm(self, A: Tensor) -> Tensor:
-        """``s``, nonzero, ``(*, 1, 1)``."""
+        """``s`` of ``A``, nonzero, ``(*, 1, 1)``."""
         return frobenius_norm(A) if self.frobenius else nonzero(trace(A))
 
     def sqrtm(self, A: Tensor) -> Tensor:
+        """The root of ``A``, ``(*, n, n)``."""
         return self._roots((SQRT,), A)[0]
 
     def invsqrtm(self, A: Tensor) -> Tensor:
+        """The inverse root of ``A``, ``(*, n, n)``."""
         return self._roots((INVSQRT,), A)[0]
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:

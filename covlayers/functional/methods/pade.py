@@ -34,7 +34,12 @@ class Pade(NormalisedMethod):
     :math:`11 / \lVert A \rVert_F^{1/2}`. An indefinite matrix gives NaN.
 
     Args:
-        degree: degree :math:`m` of :math:`P` and :math:`Q`.
+        degree: degree :math:`m \ge 1` of :math:`P` and :math:`Q`.
+
+    Raises:
+        InvalidValueError: if ``degree`` is below 1.
+        InvalidTypeError: if ``degree`` is not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import invsqrtm

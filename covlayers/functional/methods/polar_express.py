@@ -20,8 +20,9 @@ from covlayers.kernels import plain
 class PolarExpress(DirectMethod):
     r"""Coupled quintic iteration with minimax coefficients: root and inverse root by products only.
 
-    .. math:: Y_0 = A/c, \quad Z_0 = I, \quad W = Z_k Y_k, \quad
-              Q = p_k I + q_k W + r_k W^2, \quad Y_{k+1} = Y_k Q, \quad Z_{k+1} = Q Z_k,
+    .. math:: Y_0 &= A/c, \quad Z_0 = I, \quad W = Z_k Y_k, \quad Q = p_k I + q_k W + r_k W^2,
+
+              Y_{k+1} &= Y_k Q, \quad Z_{k+1} = Q Z_k,
 
     where :math:`c = \lVert A^2 \rVert_F^{1/2}` bounds the spectrum and
     :math:`p x + q x^3 + r x^5` is, of all odd quintics, the one closest to 1 on the interval that
@@ -34,7 +35,13 @@ class PolarExpress(DirectMethod):
             larger, the fewer steps. Default :math:`4\sqrt\epsilon` (1.4e-3 in float32), below which
             an eigenvalue is rounding noise. A negative eigenvalue beyond that noise diverges, and
             the matrix gives NaN.
-        iterations: steps; by default as many as ``lower`` needs for full precision (7 in float32).
+        iterations: steps, at least 1; by default as many as ``lower`` needs for full precision
+            (7 in float32).
+
+    Raises:
+        InvalidValueError: if ``lower`` lies outside (0, 1] or ``iterations`` is below 1.
+        InvalidTypeError: if ``lower`` is not a real number or ``iterations`` not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm_and_invsqrtm

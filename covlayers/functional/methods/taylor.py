@@ -26,7 +26,12 @@ class Taylor(NormalisedMethod):
     the root :math:`0.176 \lVert A \rVert_F^{1/2}`. An indefinite matrix gives NaN.
 
     Args:
-        degree: degree :math:`K` of the polynomial.
+        degree: degree :math:`K \ge 1` of the polynomial.
+
+    Raises:
+        InvalidValueError: if ``degree`` is below 1.
+        InvalidTypeError: if ``degree`` is not an int.
+        UnsupportedError: for another function than the roots.
 
     Example:
         >>> from covlayers.functional import sqrtm
