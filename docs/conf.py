@@ -8,6 +8,10 @@ from sphinx.application import Sphinx
 
 import covlayers
 
+DOCS = Path(__file__).parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+sys.path[:0] = [str(DOCS), str(RESULTS.parent)]
+
 project = "covlayers"
 author = "the covlayers authors"
 copyright = f"2026, {author}"
@@ -22,9 +26,10 @@ extensions = [
     "sphinx-mathjax-offline",  # MathJax from an installed package: the pages need no network
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery"]
 templates_path = ["_templates"]
 
 # Markdown
@@ -76,6 +81,20 @@ bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 bibtex_reference_style = "label"  # two papers may share authors and year
 
+# Gallery: every script runs, and one that fails ends the build
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "filename_pattern": "/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "reset_modules": ("matplotlib", "figures.dress"),
+    "image_srcset": ["2x"],
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
 # Links to the documentation of PyTorch need the network, so they are made on request only.
 if os.environ.get("DOCS_INTERSPHINX") == "1":
     extensions.append("sphinx.ext.intersphinx")
@@ -98,12 +117,17 @@ pygments_dark_style = "monokai"
 
 def setup(app: Sphinx) -> None:
     """Draw the figures and write the tables before the pages that show them are read."""
-    benchmarks = Path(app.confdir).parent / "benchmarks"
-    sys.path[:0] = [str(app.confdir), str(benchmarks)]
-    import performance_page
-
+    import atlas_page
     import figures
+    import llms_txt
+    import performance_page
+    import stability_page
+    import support_page
 
-    generated = Path(app.srcdir) / "_static" / "generated"
+    generated = DOCS / "_static" / "generated"
     figures.draw(generated)
-    performance_page.write(benchmarks / "results", generated / "performance")
+    atlas_page.write(RESULTS, generated / "atlas")
+    performance_page.write(RESULTS, generated / "performance")
+    stability_page.write(generated / "stability")
+    support_page.write(generated / "support")
+    app.connect("build-finished", llms_txt.write)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -36,6 +36,11 @@ STYLE = {
     "xtick.color": GREY,
     "ytick.color": GREY,
 }
+
+
+def dress(*_: object) -> None:
+    """Make it the style of whatever is drawn from here on."""
+    rcParams.update(STYLE | {"savefig.transparent": True, "text.color": GREY})
 
 
 def draw(folder: Path) -> None:

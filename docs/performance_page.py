@@ -1,21 +1,16 @@
 """Tables and figures of the page on performance, from the results of the benchmarks."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import plot
 from matplotlib import rc_context
-from record import validate
-from schemas import SCHEMAS
 
 import figures
+from results import Results, Row, load, provenance
+from tables import number, table, unbroken
 
-Row = Mapping[str, Any]
-Results = Mapping[str, Any]
 SCRIPTS = {"matrix_functions": "run.py"}
 ACCURATE_N = 64
 
@@ -34,20 +29,6 @@ def write(results: Path, folder: Path) -> None:
         (folder / f"{name}.md").write_text("\n\n".join(sections or [absent]) + "\n")
 
 
-def load(results: Path, name: str, device: str) -> Results | None:
-    """The results of a full run, else those of a quick one, else None.
-
-    A file that lacks what this version of the benchmark writes counts as absent.
-    """
-    for path in (results / f"{name}-{device}{suffix}.json" for suffix in ("", "-quick")):
-        if path.exists():
-            found: Results = json.loads(path.read_text())
-            with suppress(ValueError):
-                validate(found, SCHEMAS[name])
-                return found
-    return None
-
-
 def figures_of(name: str, device: str, results: Results, folder: Path) -> str:
     """What shows the figures, if the part has any."""
     if name != "matrix_functions":
@@ -60,30 +41,6 @@ def figures_of(name: str, device: str, results: Results, folder: Path) -> str:
         for path in paths
     )
     return f"{lines}\n\n"
-
-
-def provenance(results: Results) -> str:
-    """By which command, where and when."""
-    facts = results["metadata"]
-    device = facts["device"]
-    where = device if device != facts["cpu"] else f"{device}, threads: {facts['threads']}"
-    return (
-        f"`{facts['command']}` on {where}; torch {facts['torch']}, covlayers {facts['covlayers']}, "
-        f"{facts['dtype']}, {facts['date'][:10]}."
-    )
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
-    """Markdown; the first columns are words, the others figures."""
-    rule = ["---" if i < words else "---:" for i in range(len(headings))]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (headings, rule, *rows))
-
-
-def number(value: float | None, spec: str | None = None) -> str:
-    """A figure, by default of three digits, or a dash for none."""
-    if value is None:
-        return "–"
-    return format(value, spec or (".3g" if abs(value) < 100 else ".0f"))
 
 
 def targets(results: Results) -> str:
@@ -105,11 +62,6 @@ def targets(results: Results) -> str:
         ),
         words=2,
     )
-
-
-def unbroken(error: float | None) -> str:
-    """An error that stays on its line."""
-    return number(error, ".0e").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def matrix_functions(results: Results) -> str:

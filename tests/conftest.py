@@ -16,6 +16,11 @@ Script = Callable[[str], ModuleType]
 Measure = Callable[..., dict[str, Any]]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    mark = "support(property, of='name'): it holds for what that parameter names; see support.py"
+    config.addinivalue_line("markers", mark)
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

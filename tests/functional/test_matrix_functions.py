@@ -67,6 +67,8 @@ def test_an_empty_batch_has_an_empty_gradient(name: str, method: str) -> None:
         assert A.grad.shape == shape
 
 
+@pytest.mark.support("float64", of="method")
+@pytest.mark.support("float64", of="backward")
 @per_cell
 def test_gradient(name: str, method: str, backward: str) -> None:
     A = spd(3)

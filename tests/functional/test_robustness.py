@@ -168,6 +168,32 @@ def test_precision(
     assert relative_error(grad, expected_grad) < 4 * tolerance
 
 
+@pytest.mark.support("half input", of="method")
+@pytest.mark.support("half input", of="backward")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@per_cell
+def test_half_is_rounded_once(name: str, method: str, backward: str, dtype: torch.dtype) -> None:
+    A = spd(2, condition=5.0).to(dtype)
+    weights = weights_like(A)
+    actual = value_and_gradient(name, A, method, backward, weights)
+    expected = value_and_gradient(name, A.float(), method, backward, weights.float())
+    for half, single in zip(actual, expected, strict=True):
+        assert torch.equal(half, single.to(dtype))
+
+
+@pytest.mark.support("autocast", of="method")
+@pytest.mark.support("autocast", of="backward")
+@per_cell
+def test_autocast_changes_nothing(name: str, method: str, backward: str) -> None:
+    A = spd(2).float().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Y = FUNCTIONS[name](A, method=method, backward=backward)
+    (grad,) = torch.autograd.grad(Y, A, weights_like(A))  # outside autocast, as PyTorch asks
+    expected = value_and_gradient(name, A.detach(), method, backward)
+    assert torch.equal(Y, expected[0])
+    assert torch.equal(grad, expected[1])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_other_functions_keep_half(dtype: torch.dtype) -> None:
     x = torch.randn(2, 3, 8).to(dtype)

@@ -18,10 +18,16 @@ EXACT_CELLS = [
     ("polar_express", "smith"),
     ("polar_express", "loewner"),
     ("newton_schulz", "autograd"),
+    ("pade", "autograd"),
+    ("taylor", "autograd"),
     ("eigh", "autograd"),
+    ("auto", "loewner"),
 ]
 exact_cells = pytest.mark.parametrize(
     ("name", "method", "backward"), [(name, *cell) for name in FUNCTIONS for cell in EXACT_CELLS]
+)
+per_cell = pytest.mark.parametrize(
+    ("name", "method", "backward"), list(product(FUNCTIONS, METHODS, BACKWARDS))
 )
 
 
@@ -29,6 +35,9 @@ def function(name: str, method: object, backward: object):
     return lambda A: FUNCTIONS[name](A, method=method, backward=backward)
 
 
+@pytest.mark.support("gradcheck", of="method")
+@pytest.mark.support("gradcheck", of="backward")
+@pytest.mark.support("second derivative", of="method")
 @exact_cells
 def test_gradcheck(name: str, method: str, backward: str) -> None:
     A = spd(2, n=3, condition=10.0).requires_grad_()
@@ -92,6 +101,51 @@ def test_torch_func(name: str, method: str, backward: str) -> None:
     assert torch.allclose(torch.func.vmap(torch.func.hessian(loss))(A)[0], hessian)
 
 
+@pytest.mark.support("forward mode", of="method")
+@pytest.mark.support("forward mode", of="backward")
+@per_cell
+def test_forward_mode_is_the_adjoint(name: str, method: str, backward: str) -> None:
+    A = spd(2, n=3, condition=10.0)
+    f = function(name, method, backward)
+    grad = torch.func.grad(lambda A: (f(A) * weights_like(A)).sum())(A)
+    E = weights_like(A).flip(-1) + weights_like(A).flip(-1).mT
+    _, tangent = torch.func.jvp(f, (A,), (E,))
+    assert torch.allclose((tangent * weights_like(A)).sum(), (grad * E).sum())
+
+
+@pytest.mark.support("vmap", of="method")
+@pytest.mark.support("vmap", of="backward")
+@per_cell
+def test_vmap(name: str, method: str, backward: str) -> None:
+    A = spd(3, n=3, condition=10.0)
+    f = function(name, method, backward)
+    for g in (f, torch.func.grad(lambda A: (f(A) * weights_like(A)).sum())):
+        assert torch.allclose(torch.func.vmap(g)(A), torch.stack([g(a) for a in A]))
+
+
+@pytest.mark.support("batched gradient", of="method")
+@pytest.mark.support("batched gradient", of="backward")
+@per_cell
+def test_batched_gradient(name: str, method: str, backward: str) -> None:
+    A = spd(2, n=3, condition=10.0).requires_grad_()
+    Y = function(name, method, backward)(A)
+    weights = torch.randn(4, *A.shape, dtype=A.dtype)
+    (batched,) = torch.autograd.grad(Y, A, weights, is_grads_batched=True, retain_graph=True)
+    for actual, w in zip(batched, weights, strict=True):
+        assert torch.allclose(actual, torch.autograd.grad(Y, A, w, retain_graph=True)[0])
+
+
+@per_cell
+def test_the_first_gradient_is_the_same_where_a_second_may_follow(
+    name: str, method: str, backward: str
+) -> None:
+    A = spd(2).requires_grad_()
+    out = FUNCTIONS[name](A, method=method, backward=backward)
+    (plain,) = torch.autograd.grad(out, A, weights_like(A), retain_graph=True)
+    (followed,) = torch.autograd.grad(out, A, weights_like(A), create_graph=True)
+    assert relative_error(followed.detach(), plain) < 1e-10
+
+
 def reverse_over_reverse(loss, A: Tensor):
     X = A.clone().requires_grad_()
     (grad,) = torch.autograd.grad(loss(X), X, create_graph=True)
@@ -123,12 +177,17 @@ LOSSES = [
 second_derivatives = list(product(MODES, LOSSES))
 
 
+@pytest.mark.support("second derivative", of="backward")
 @pytest.mark.parametrize("backward", BACKWARDS)
 @pytest.mark.parametrize("method", ["eigh", "polar_express", "pade"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_second_derivative_is_right_or_raises(name: str, method: str, backward: str) -> None:
+def test_a_second_derivative_is_right_or_raises(
+    name: str, method: str, backward: str, record_property
+) -> None:
     A = spd(n=3, condition=2.0)
     f, right = function(name, method, backward), function(name, "eigh", "loewner")
+    if backward not in ANY_ORDER_RULES:
+        record_property("support", "raises UnsupportedError")
     for mode, loss in second_derivatives:
         if backward not in ANY_ORDER_RULES:
             with pytest.raises(F.UnsupportedError, match=r"no second derivative.*loewner"):
@@ -163,6 +222,8 @@ COMPILED = [
 ]
 
 
+@pytest.mark.support("compile", of="method")
+@pytest.mark.support("compile", of="backward")
 @pytest.mark.parametrize(("name", "method", "backward"), COMPILED)
 def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> None:
     torch._dynamo.reset()
@@ -223,12 +284,14 @@ def test_the_compiled_functional_gradient_keeps_the_rule() -> None:
     assert torch.allclose(torch.compile(grad, backend="aot_eager")(A), grad(A))
 
 
-@pytest.mark.parametrize("method", ["newton_schulz", "taylor", "polar_express"])
-def test_methods_of_products_export(method: str) -> None:
+@pytest.mark.support("export", of="method")
+@pytest.mark.parametrize(("name", "method"), list(product(FUNCTIONS, METHODS)))
+def test_every_method_exports(name: str, method: str) -> None:
     class Root(torch.nn.Module):
         def forward(self, A: Tensor) -> Tensor:
-            return F.sqrtm(A, method=method)
+            return FUNCTIONS[name](A, method=method)
 
     A = spd(2).float()
     program = torch.export.export(Root(), (A,))
-    assert torch.allclose(program.module()(A), F.sqrtm(A, method=method), rtol=1e-4, atol=1e-6)
+    expected = FUNCTIONS[name](A, method=method)
+    assert torch.allclose(program.module()(A), expected, rtol=1e-4, atol=1e-6)

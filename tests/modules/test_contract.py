@@ -53,6 +53,7 @@ def test_gradient_reaches_input_and_parameters(name: str) -> None:
         assert grad.abs().sum() > 0
 
 
+@pytest.mark.support("state_dict, pickle")
 @each_module
 def test_copies_and_checkpoints(name: str) -> None:
     module = trained(name).eval()
@@ -70,6 +71,7 @@ def test_copies_and_checkpoints(name: str) -> None:
         assert_same_state(twin, module)
 
 
+@pytest.mark.support("float64")
 @each_module
 def test_moves_to_another_dtype(name: str) -> None:
     module = trained(name).eval()
@@ -80,6 +82,7 @@ def test_moves_to_another_dtype(name: str) -> None:
     assert_close(double.float()(x), module(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.support("meta device")
 @each_module
 def test_is_built_on_the_meta_device(name: str) -> None:
     module = MODULES[name](device="meta", dtype=torch.float64)
@@ -93,6 +96,7 @@ def test_is_built_on_the_meta_device(name: str) -> None:
     assert_close(module.eval()(x), source.double().eval()(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.support("channels_last")
 @each_of_maps
 def test_channels_last_gives_the_same(name: str) -> None:
     module = trained(name)
@@ -125,7 +129,13 @@ def test_any_spatial_shape(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dynamic"),
-    [*((name, False) for name in MODULES), *((name, True) for name in DYNAMIC)],
+    [
+        *(pytest.param(name, False, marks=pytest.mark.support("compile")) for name in MODULES),
+        *(
+            pytest.param(name, True, marks=pytest.mark.support("dynamic shapes"))
+            for name in DYNAMIC
+        ),
+    ],
 )
 def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
     torch._dynamo.reset()
@@ -141,8 +151,14 @@ def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
             assert_close(a, b, rtol=1e-3, atol=1e-3)
         assert_close(module.state_dict(), twin.state_dict())
     assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+    if dynamic:
+        x = sample(name, 10)
+        with torch.compiler.set_stance("fail_on_recompile"):
+            y = compiled(x)
+        assert_close(y, module(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.support("export")
 @each_module
 def test_exports_for_evaluation(name: str) -> None:
     module = trained(name).eval()
@@ -151,6 +167,7 @@ def test_exports_for_evaluation(name: str) -> None:
     assert_close(exported(x), module(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.support("autocast")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @each_module
 def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None:
@@ -172,6 +189,41 @@ def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None
         assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
 
 
+@pytest.mark.support("half input")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@each_module
+def test_half_features_without_autocast(name: str, dtype: torch.dtype, record_property) -> None:
+    module = trained(name)
+    x = sample(name).to(dtype)
+    if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
+        record_property("support", "raises the RuntimeError of a float32 torch layer")
+        with pytest.raises(RuntimeError, match="type"):
+            module(x)
+        return
+    y = copy.deepcopy(module)(x)
+    assert y.dtype == dtype
+    tolerance = 4 * torch.finfo(dtype).eps
+    assert_close(y.float(), module(x.float()), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.support("vmap")
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's fused attention
+@each_module
+def test_vmap_in_evaluation(name: str, record_property) -> None:
+    module = trained(name).eval()
+    pairs = sample(name, 8).unflatten(0, (4, 2))
+    grad = torch.func.grad(lambda x: weighted(module(x)))
+    expected = torch.stack([module(x) for x in pairs])
+    assert_close(torch.func.vmap(module)(pairs), expected, rtol=1e-4, atol=1e-5)
+    if name == "GroupWhitening":
+        record_property("support", "raises RuntimeError for the gradient")
+        with pytest.raises(RuntimeError, match="vmap support"):
+            torch.func.vmap(grad)(pairs)
+        return
+    expected = torch.stack([grad(x) for x in pairs])
+    assert_close(torch.func.vmap(grad)(pairs), expected, rtol=1e-4, atol=1e-5)
+
+
 @each_module
 def test_gradients_accumulate(name: str) -> None:
     module = trained(name)
@@ -190,6 +242,7 @@ def test_gradients_accumulate(name: str) -> None:
         assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.support("checkpointing")
 @pytest.mark.parametrize("reentrant", [False, True])
 @each_module
 def test_activation_checkpointing_gives_the_same_gradient(name: str, reentrant: bool) -> None:
@@ -208,8 +261,9 @@ def test_activation_checkpointing_gives_the_same_gradient(name: str, reentrant: 
         assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.support("second derivative")
 @each_module
-def test_second_derivative_is_right_or_raises(name: str) -> None:
+def test_second_derivative_is_right_or_raises(name: str, record_property) -> None:
     module = trained(name).double()
     x = sample(name, 4).double().requires_grad_()
 
@@ -219,6 +273,8 @@ def test_second_derivative_is_right_or_raises(name: str) -> None:
     if name in FIRST_ORDER:
         ours = (F.UnsupportedError, "second derivative")
         error, words = ours if name in MAPS else (RuntimeError, "not implemented")
+        whose = "UnsupportedError" if name in MAPS else "the RuntimeError of torch's attention"
+        record_property("support", f"raises {whose}")
         with pytest.raises(error, match=words):
             torch.autograd.grad(weighted(first(x)), x)
         return

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.core import MatrixFunction
+from covlayers.functional.linalg import rebuild
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.lyapunov_solvers import EighSolver
 from covlayers.functional.refinement import refined_gradient
@@ -53,7 +54,10 @@ class Loewner(Rule):
             # The same gradient as a Lyapunov solution, which autograd can differentiate again.
             roots = fn.f(values)
             scale = roots.amax(-1, keepdim=True)
-            S, Q = fn.lyapunov_equation(saved.outputs[fn.name], grad, scale.unsqueeze(-1))
+            output = saved.outputs[fn.name]
+            if saved.residual is None:  # the value of the spectrum, the derivative of the output
+                output = output + (rebuild(fn.f(values), vectors) - output).detach()
+            S, Q = fn.lyapunov_equation(output, grad, scale.unsqueeze(-1))
             return lyapunov(S, Q, EighSolver(), roots / scale, vectors)
         rotated = vectors.mT @ grad @ vectors
         if saved.residual is not None and is_root(fn):
