@@ -10,16 +10,19 @@ BENCHMARKS := run layers heads style scaling data_parallel thread_split targets 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench all clean
+.PHONY: help demo test reliability lint docs bench all clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.extra-examples ## compare pooling heads and normalisations on real images
 	$(BIN)/python examples/image_classification/compare.py
 
 test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+reliability: $(VENV)/.extra-examples $(VENV)/.extra-test ## try and count what is promised
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/reliability.py
 
 lint: $(VENV)/.extra-dev ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -60,7 +60,9 @@ class ConvergenceError(LinAlgError):  # type: ignore[misc]  # untyped in torch
 def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
     """A real floating point tensor with at least ``min_dim`` dimensions."""
     if not isinstance(x, Tensor):
-        raise InvalidTypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}.")
+        raise InvalidTypeError(
+            f"{name} must be a torch.Tensor, got {type(x).__name__}; torch.as_tensor makes one."
+        )
     if x.dtype not in FLOATS:
         raise InvalidTypeError(
             f"{name} must have a real floating dtype (float16, bfloat16, float32 or float64), "
@@ -68,7 +70,8 @@ def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
         )
     if x.dim() < min_dim:
         raise InvalidValueError(
-            f"{name} must have at least {min_dim} dimensions, got shape {tuple(x.shape)}."
+            f"{name} must have at least {min_dim} dimensions, got shape {tuple(x.shape)}; "
+            f"{name}.unsqueeze(0) adds one."
         )
 
 
@@ -122,7 +125,7 @@ def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> Non
     except RuntimeError:
         raise InvalidValueError(
             f"{name} must have batch dimensions that broadcast with those of {first_name}, "
-            f"{tuple(first.shape[:-2])}, got {tuple(x.shape[:-2])}."
+            f"{tuple(first.shape[:-2])}, got {tuple(x.shape[:-2])}; one matrix fits any batch."
         ) from None
 
 

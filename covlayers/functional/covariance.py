@@ -75,8 +75,8 @@ def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
         - Output: :math:`(*, C, D)`
 
     Raises:
-        InvalidValueError: if the positions differ or are too few, the devices differ, or the batches do not
-            broadcast.
+        InvalidValueError: if the positions or devices differ, the batches do not broadcast, or
+            there are too few positions.
         InvalidTypeError: if a dtype is wrong or the two differ.
 
     Example:

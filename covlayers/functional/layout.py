@@ -49,7 +49,8 @@ class Layout(NamedTuple):
         """``x - mean`` as ``(B, G, c, M)``, for a mean ``(G, c)``; in one pass where it copies."""
         if self.order != JOINED:
             return self.split(x) - mean[..., None]
-        channels = x.flatten(2).unflatten(1, mean.shape).permute(1, 2, 0, 3)
+        positions = x.unsqueeze(-1).flatten(2)
+        channels = positions.unflatten(1, mean.shape).permute(1, 2, 0, 3)
         joined = channels.clone(memory_format=torch.contiguous_format).flatten(2)
         return joined.sub_(mean[..., None]).unsqueeze(0)
 

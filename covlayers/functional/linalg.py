@@ -77,11 +77,12 @@ def frobenius_norm(A: Tensor) -> Tensor:
 def spectral_bound(A: Tensor) -> Tensor:
     r""":math:`\lVert A^2 \rVert_F^{1/2} \ge \lambda_{\max}`, ``(*, 1, 1)``, for symmetric ``A``.
 
-    Tighter than the Frobenius norm: at most :math:`n^{1/4} \lambda_{\max}`.
+    Tighter than the Frobenius norm: at most :math:`n^{1/4} \lambda_{\max}`. It is
+    :math:`n^{-1/4}` of that norm at least, for a zero matrix too.
     """
     norm = frobenius_norm(A)
     scaled = A / norm
-    return norm * frobenius_norm(scaled @ scaled).sqrt()
+    return norm * frobenius_norm(scaled @ scaled).clamp_min(A.shape[-1] ** -0.5).sqrt()
 
 
 def cholesky(A: Tensor) -> Tensor:

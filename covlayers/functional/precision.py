@@ -26,24 +26,28 @@ def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` outside autocast, with half tensors raised to float32.
 
-    Results return to the half dtype that came in; float32 and float64 pass untouched. Only
-    positional tensor arguments are looked at, so that anything wrong with them is left for the
-    function's own checks.
+    Results return to the half dtype that came in; float32 and float64 pass untouched. Nothing but
+    tensors is looked at, and tensors of several dtypes are left for the function's own checks.
     """
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
         if not tensors:
             return function(*args, **kwargs)
         dtype = tensors[0].dtype
         half = dtype in HALVES and all(tensor.dtype == dtype for tensor in tensors)
-        raised: Any = [arg.float() if half and isinstance(arg, Tensor) else arg for arg in args]
+        raised: Any = [_raised(arg) if half else arg for arg in args]
+        named: Any = {name: _raised(arg) if half else arg for name, arg in kwargs.items()}
         with no_autocast(tensors[0]):
-            result: Any = function(*raised, **kwargs)
+            result: Any = function(*raised, **named)
         if half:
             many = isinstance(result, tuple)
             result = tuple(r.to(dtype) for r in result) if many else result.to(dtype)
         return cast(R, result)
 
     return wrapper
+
+
+def _raised(arg: object) -> object:
+    return arg.float() if isinstance(arg, Tensor) else arg

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from covlayers.functional.core import MatrixFunction, Spectrum
 from covlayers.functional.linalg import symmetric
-from covlayers.functional.spectra import INVSQRT, SQRT, exponent, is_root
+from covlayers.functional.spectra import INVSQRT, SQRT, degree
 from covlayers.functional.spectrum import positive
 
 
@@ -40,12 +40,13 @@ def refined(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
 
 
 def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
-    """``L R``, of a root in units of the largest eigenvalue: of a tiny matrix ``L`` overflows."""
-    if not is_root(fn):
+    """``L R``, in units of the largest eigenvalue: of a tiny matrix ``L`` alone may overflow."""
+    p = degree(fn)
+    if p is None:
         return _differences(fn, values) * R
     unit = values.detach().amax(-1, keepdim=True)
     scale = unit.unsqueeze(-1)
-    return _differences(fn, values / unit) * (R / scale) * scale ** exponent(fn)
+    return _differences(fn, values / unit) * (R / scale) * scale**p
 
 
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:

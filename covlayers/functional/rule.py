@@ -106,7 +106,7 @@ class _Ruled(torch.autograd.Function):
             for fn, grad in zip(ctx.fns, grads, strict=False)
             if grad is not None
         ]
-        return (sum(terms[1:], terms[0]) if terms else None), None, None, None
+        return (symmetric(sum(terms[1:], terms[0])) if terms else None), None, None, None
 
 
 class _RuledWithJvp(_Ruled):

@@ -130,6 +130,20 @@ def exponent(fn: MatrixFunction) -> float:
     return 0.5 if fn.name == SQRT.name else -0.5
 
 
+def degree(fn: MatrixFunction) -> float | None:
+    r"""The :math:`p` of divided differences that scale as those of :math:`\lambda^p`, if any do.
+
+    .. math:: L(s\lambda) = s^{p-1} L(\lambda)
+
+    Zero for the logarithm.
+    """
+    if isinstance(fn, Logarithm):
+        return 0.0
+    if isinstance(fn, Power):
+        return fn.exponent
+    return exponent(fn) if is_root(fn) else None
+
+
 def power(p: float) -> MatrixFunction:
     """The power function; the two square roots are themselves."""
     return {0.5: SQRT, -0.5: INVSQRT}.get(p, Power(p))

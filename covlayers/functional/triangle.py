@@ -10,8 +10,10 @@ from covlayers.functional.checks import (
     check_square,
     check_tensor,
 )
+from covlayers.functional.precision import full_precision
 
 
+@full_precision
 def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
     r"""The upper triangle of symmetric matrices, row by row.
 
@@ -44,6 +46,7 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
     return v * (1 + (2**0.5 - 1) * (row != column).to(A.dtype)) if isometric else v
 
 
+@full_precision
 def triu_matrix(v: Tensor, n: int, *, isometric: bool = False) -> Tensor:
     r"""The symmetric matrices whose upper triangles are ``v``: the inverse of :func:`triu_vector`.
 

@@ -10,7 +10,6 @@ from covlayers.functional.checks import InvalidValueError, check_same
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.precision import HALVES, no_autocast
 from covlayers.modules.derived_buffers import DerivedBuffers
-from covlayers.modules.place import check_place
 from covlayers.modules.observations import (
     Features,
     check_features,
@@ -19,6 +18,7 @@ from covlayers.modules.observations import (
     observation_shape,
     to_rows,
 )
+from covlayers.modules.place import check_place
 
 
 class DataStatistics(DerivedBuffers):

@@ -12,6 +12,7 @@ from covlayers.functional.core import Method
 from covlayers.functional.covariance import regularized
 from covlayers.functional.layout import like_format
 from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.precision import full
 from covlayers.functional.rule import Backward
 from covlayers.modules.channel_affine import ChannelAffine
 
@@ -84,7 +85,7 @@ class GroupWhitening(ChannelAffine):
                 f"num_groups={self.num_groups} groups of a sample, got shape {tuple(x.shape)}; "
                 "take fewer groups."
             )
-        y = self._whiten(x) if x.numel() else x
+        y = self._whiten(full(x)) if x.numel() else x
         if self.weight is not None and self.bias is not None:
             per_channel = (-1, *(1 for _ in x.shape[2:]))
             y = y * self.weight.view(per_channel) + self.bias.view(per_channel)

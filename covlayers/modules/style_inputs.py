@@ -76,17 +76,15 @@ def mixture(
     """The weights of the styles as shares of one; equal ones for None."""
     if weights is None:
         return [1 / count] * count
-    numbers = (
-        not weights.is_complex()
-        if isinstance(weights, Tensor)
-        else isinstance(weights, Sequence) and all(isinstance(w, int | float) for w in weights)
-    )
-    if not numbers:
+    try:
+        if isinstance(weights, Tensor) and weights.is_complex():
+            raise TypeError
+        w = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidTypeError(
-            f"weights must be a list or a tensor of real numbers, one for each style, got "
+            f"weights must be real numbers, one for each style, in a list or a tensor, got "
             f"{weights!r}."
-        )
-    w = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
+        ) from error
     if w.shape != (count,):
         raise InvalidValueError(
             f"weights must be a number for each style, {count} in all, got shape {tuple(w.shape)}."

@@ -34,7 +34,7 @@ class TemporalSpatialAttention(nn.Module):
 
     Raises:
         InvalidValueError: if ``channels`` is out of range; for an input with fewer than four
-            dimensions, other channels or no frame.
+            dimensions, other channels, no frame, or a single position in training.
         InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
 
     Example:
@@ -65,11 +65,15 @@ class TemporalSpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``(N, T, C, *)`` what its positions attend to."""
         check_frames("x", x, "channels", self.channels)
+        if self.training and x.numel() == self.channels:
+            raise InvalidValueError(
+                "x must have more than one position of all samples and frames in training, got "
+                f"shape {tuple(x.shape)}; take a larger batch, or call eval()."
+            )
         rows = x.flatten(3).mT  # (N, T, M, C)
         query, key = _delayed(self.query(rows), 1), _delayed(self.key(rows), 2)
         y = nn.functional.scaled_dot_product_attention(query, key, self.value(rows))
-        y = self.norm(y.flatten(0, 2)).view(y.shape)
-        return x + y.mT.reshape(x.shape)
+        return x + self.norm(y.flatten(0, 2)).view(y.shape).mT.reshape(x.shape)
 
 
 class TemporalChannelAttention(nn.Module):
@@ -187,6 +191,8 @@ class TemporalConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(N, T, C, *)`` over ``T``."""
         check_frames("x", x, "channels", self.channels)
+        if 0 in x.shape[3:]:  # torch convolves no empty maps
+            return torch.relu(x)
         wider = self.conv.kernel_size[0] - 1
         # Circular padding in torch wraps around once at most.
         frames = torch.arange(x.shape[1] + wider, device=x.device) - wider // 2
@@ -196,17 +202,16 @@ class TemporalConv(nn.Module):
 
 
 def check_frames(name: str, x: Tensor, argument: str, channels: int) -> None:
-    """Features ``(N, T, C, *)`` of a frame and a position or more, with the channels of a layer."""
+    """Features ``(N, T, C, *)`` of at least one frame, with the channels of a layer."""
     check_tensor(name, x, 4)
     if x.shape[2] != channels:
         raise InvalidValueError(
             f"{name} must have {argument}={channels} channels in dimension 2, got shape "
             f"{tuple(x.shape)}; the frames come first, (N, T, C, *)."
         )
-    if 0 in (x.shape[1], *x.shape[3:]):
+    if x.shape[1] == 0:
         raise InvalidValueError(
-            f"{name} must have at least one frame in dimension 1 and one position from dimension "
-            f"3 on, got shape {tuple(x.shape)}."
+            f"{name} must have at least one frame in dimension 1, got shape {tuple(x.shape)}."
         )
 
 

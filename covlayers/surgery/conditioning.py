@@ -39,7 +39,7 @@ class ConditioningMonitor:
 
     Raises:
         InvalidValueError: if ``every`` is not positive.
-        InvalidTypeError: if ``every`` is not an int.
+        InvalidTypeError: if ``model`` is not a module, or ``every`` not an int.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), DecorrelatedBatchNorm(8, num_groups=2))

@@ -56,7 +56,8 @@ def convert_batchnorm(
     Raises:
         InvalidValueError: if ``where`` picks nothing; if ``group_size`` does not divide the
             channels of a layer or comes with ``num_groups``; and as ``layer`` itself.
-        InvalidTypeError: for a ``where`` of a wrong type, and as ``layer`` itself.
+        InvalidTypeError: for a ``model``, ``where`` or ``layer`` of a wrong type, and as ``layer``
+            itself.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.ReLU())
@@ -172,8 +173,8 @@ def _build(
         ) from error
     if not isinstance(norm, RunningMoments):
         raise InvalidTypeError(
-            "layer must build a layer with running averages of mean and covariance, such as "
-            f"DecorrelatedBatchNorm, got {type(norm).__name__} from {name}."
+            "layer must build a layer with running averages of mean and covariance, got "
+            f"{type(norm).__name__} from {name}; DecorrelatedBatchNorm is one."
         )
     return norm
 
@@ -194,7 +195,7 @@ def convert_sync(model: nn.Module, process_group: Sync = None) -> nn.Module:
         - Output: the model, with the same shapes
 
     Raises:
-        InvalidTypeError: for anything else than a process group.
+        InvalidTypeError: if ``model`` is not a module, or ``process_group`` no process group.
 
     Example:
         >>> convert_sync(IterNorm(8, sync=False)).sync

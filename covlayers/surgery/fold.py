@@ -72,6 +72,7 @@ def fold(model: nn.Module) -> nn.Module:
         - Output: a model of the same shapes, in evaluation mode
 
     Raises:
+        InvalidTypeError: if ``model`` is not a module.
         UnsupportedError: for a layer without running statistics, whose map is that of each batch.
 
     Example:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from covlayers.functional.checks import (
-    InvalidTypeError,
     InvalidValueError,
     UnsupportedError,
     check_count,

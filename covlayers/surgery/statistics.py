@@ -41,7 +41,8 @@ def recalibrate(
         - Output: the model, with the same shapes
 
     Raises:
-        InvalidValueError: if the loader is empty.
+        InvalidValueError: if the loader is empty, or torch knows no such device.
+        InvalidTypeError: if ``model`` is not a module, or ``loader`` no iterable.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -117,7 +118,7 @@ def freeze_stats(model: nn.Module, frozen: bool = True) -> nn.Module:
         - Output: the model, with the same shapes
 
     Raises:
-        InvalidTypeError: if ``frozen`` is not a bool.
+        InvalidTypeError: if ``model`` is not a module, or ``frozen`` not a bool.
 
     Example:
         >>> freeze_stats(nn.Sequential(IterNorm(8)))[0].frozen

@@ -4,13 +4,15 @@ import sys
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins import TorchCheckpointIO
 
+from common.checkpoints import WholeCheckpoints
 from common.reproducible import EpochSeed
 
 AT_EPOCH_END = {"save_on_train_epoch_end": True, "enable_version_counter": False}
@@ -61,6 +63,12 @@ class Cli(LightningCLI):
             parser_kwargs={command: defaults for command in cls.subcommands()},
             args=None if arguments == sys.argv[1:] else arguments,
         )
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        trainer = super().instantiate_trainer(**options)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and none of the user's own
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
 
     def before_fit(self) -> None:
         if find_spec("tensorboard") and not self.trainer.fast_dev_run:

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from common.checks import require
 from common.data import Splits
 from common.images import Images, fetch, stratified_split
+from common.picture_files import load_rgb
 
 
 class Digits(Images):
@@ -103,7 +104,7 @@ class ImageFolder(Images):
         centre_crop = [v2.Resize(self.image_size * 8 // 7), v2.CenterCrop(self.image_size)]
         train, val = (
             torchvision.datasets.ImageFolder(
-                self.root / part, v2.Compose([*crop, v2.PILToTensor()])
+                self.root / part, v2.Compose([*crop, v2.PILToTensor()]), loader=load_rgb
             )
             for part, crop in (("train", random_crop), ("val", centre_crop))
         )

@@ -21,5 +21,5 @@ def find_weights(backbone: str, in_channels: int, weights: str | None) -> Weight
 
 def load_weights(trunk: nn.Module, weights: WeightsEnum) -> None:
     """Fetch torchvision's weights and put them into a trunk; their classifier is left out."""
-    state = weights.get_state_dict(progress=False, check_hash=True)
+    state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     trunk.load_state_dict({name: state[name] for name in state if not name.startswith("fc.")})

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from common.checks import require
 from common.data import Splits
 from common.images import Images, fetch, stratified_split
+from common.picture_files import load_rgb
 
 
 class Photographs(Images):
@@ -61,7 +62,7 @@ class DTD(Photographs):
     def load(self) -> Splits:
         crops = {"train": v2.RandomCrop, "val": v2.CenterCrop, "test": v2.CenterCrop}
         splits = {
-            split: self.source(self.root, split, transform=self.crop(kind))
+            split: self.source(self.root, split, transform=self.crop(kind), loader=load_rgb)
             for split, kind in crops.items()
         }
         self.class_names = splits["train"].classes
@@ -98,4 +99,4 @@ class TrainTestFolders(Photographs):
 
     def folder(self, part: str, kind: type[v2.Transform]) -> ImageFolder:
         """One of the two folders, with its crop."""
-        return ImageFolder(Path(self.root, part), self.crop(kind))
+        return ImageFolder(Path(self.root, part), self.crop(kind), loader=load_rgb)

@@ -1,14 +1,16 @@
 """Pictures in files, as tensors :math:`(3, H, W)` in [0, 1] and back."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
+
+from common.files import whole
+from common.picture_files import PictureError, opened
 
 MOST_PIXELS = 2**25
 """A larger picture is refused before any of its pixels are read."""
@@ -26,10 +28,6 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 DEEP = ("I;16", "I;16B", "I;16L")
 """Pillow's names of grey levels in sixteen bits."""
-
-
-class PictureError(ValueError):
-    """A file that is no picture that can be read, or cannot be written as one."""
 
 
 def to_bytes(picture: Tensor) -> Tensor:
@@ -75,27 +73,8 @@ def read(path: str | Path, most_pixels: int = MOST_PIXELS) -> Tensor:
         OSError: if there is no such file, or it may not be read.
         PictureError: if it is empty, no image, truncated, too large, or has 32 bits a pixel.
     """
-    path = Path(path)
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        if path.stat().st_size == 0:
-            raise PictureError(f"{path} is empty.")
-        try:
-            image = Image.open(file)
-            width, height = image.size
-            if width * height > most_pixels:
-                raise PictureError(
-                    f"{path} has {width} x {height} pixels; at most {most_pixels:,} are read."
-                )
-            return decode(image, path)
-        except PictureError:
-            raise
-        except UnidentifiedImageError:
-            raise PictureError(f"{path} is no image of a format that Pillow reads.") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise PictureError(f"{path} is too large: {error}") from error
-        except Exception as error:  # a broken file can fail anywhere in a decoder
-            raise PictureError(f"{path} is damaged: {error}") from error
+    with opened(path, most_pixels) as image:
+        return decode(image, Path(path))
 
 
 def writable(path: str | Path) -> Path:
@@ -132,10 +111,5 @@ def write(picture: Tensor, path: str | Path) -> None:
     if not picture.isfinite().all():
         raise PictureError("The picture has values that are not finite.")
     image = Image.fromarray(to_array(picture))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("xb") as file:
-            image.save(file, **FORMATS[path.suffix.lower()])
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole(path) as file:
+        image.save(file, **FORMATS[path.suffix.lower()])

@@ -1,4 +1,4 @@
-"""The figures of the first page and of choosing are made from results, for all that is registered."""
+"""Figures of the first page and of choosing are made from results, for all that is registered."""
 
 import importlib
 import json

@@ -204,4 +204,4 @@ class LorentzianGaps(GapRule):
 
     def inverse_gaps(self, values: Tensor) -> Tensor:
         d = gaps(values)
-        return d / (d * d + self.broadening)
+        return 1 / (d + self.broadening / d)  # zero at a tie, and no square overflows

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.checks import choose
-from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.methods import METHODS
 from covlayers.functional.methods.newton_schulz import NewtonSchulz
@@ -48,6 +48,11 @@ class Unrolled(Rule):
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS, Method)
 
+    def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
+        for fn in fns:
+            self._steps_of(fn, A)  # refuses here, and not in the backward pass
+        return super().apply(fns, method, A)
+
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         return torch.func.vjp(self._function(fn, saved), saved.input)[1](grad)[0]
 
@@ -56,5 +61,8 @@ class Unrolled(Rule):
         return torch.func.jvp(run, (saved.input,), (tangent,))[1]
 
     def _function(self, fn: MatrixFunction, saved: Saved) -> Callable[[Tensor], Tensor]:
-        method = choose("method", self.method, METHODS, Method).select((fn,), saved.input)
+        method = self._steps_of(fn, saved.input)
         return lambda A: method.forward((fn,), symmetric(A))[0]
+
+    def _steps_of(self, fn: MatrixFunction, A: Tensor) -> Method:
+        return choose("method", self.method, METHODS, Method).select((fn,), A)

@@ -1,0 +1,21 @@
+"""Errors in units of what is promised."""
+
+import math
+from dataclasses import dataclass, field
+
+from rows import Row, row
+
+
+@dataclass
+class Tally:
+    """Errors by name, each as a share of its bound."""
+
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, error: float, bound: float) -> None:
+        self.shares[name] = error / bound
+
+    def row(self, area: str, what: str, bound: str, **more: str) -> Row:
+        held = {name: share <= 1 for name, share in self.shares.items()}  # so NaN is not
+        worst = max(self.shares.values(), key=lambda share: math.inf if share != share else share)
+        return row(area, what, held, worst=f"{worst:.1g} of {bound}", **more)
