@@ -1,6 +1,6 @@
 """Half inputs compute in float32, and autocast stays out of the linear algebra."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -26,13 +26,14 @@ def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` outside autocast, with half tensors raised to float32.
 
-    Results return to the half dtype that came in; float32 and float64 pass untouched. Nothing but
-    tensors is looked at, and tensors of several dtypes are left for the function's own checks.
+    Results return to the half dtype that came in; float32 and float64 pass untouched. What came in
+    is the positional tensors, or those by keyword where there are none: of several dtypes, they are
+    left for the function's own checks. Half tensors by keyword are raised with them.
     """
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
+        tensors = _tensors(args) or _tensors(kwargs.values())
         if not tensors:
             return function(*args, **kwargs)
         dtype = tensors[0].dtype
@@ -49,5 +50,9 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def _tensors(arguments: Iterable[object]) -> list[Tensor]:
+    return [arg for arg in arguments if isinstance(arg, Tensor)]
+
+
 def _raised(arg: object) -> object:
-    return arg.float() if isinstance(arg, Tensor) else arg
+    return full(arg) if isinstance(arg, Tensor) else arg

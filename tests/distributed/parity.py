@@ -6,6 +6,7 @@ prints the differences as a table. Each network is a convolution, a layer and an
 trained by DistributedDataParallel over gloo.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -119,7 +120,7 @@ def compare(alone: Result, together: list[Result]) -> dict[str, float]:
             actual = [result[key] for result in together]
         for one in actual:
             error = (one.double() - expected.double()).abs().max() / expected.abs().max().clamp(1)
-            worst[quantity] = max(worst.get(quantity, 0.0), float(error))
+            worst[quantity] = max(worst.get(quantity, 0.0), float(error.nan_to_num(math.inf)))
     return worst
 
 

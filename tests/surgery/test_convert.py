@@ -168,7 +168,7 @@ def test_convert_sync() -> None:
     model = nn.Sequential(IterNorm(4, sync=False), SwitchableWhitening(4, sync=False))
     assert convert_sync(model) is model
     assert [layer.sync for layer in model] == ["auto", "auto"]
-    with pytest.raises(InvalidTypeError, match="sync must be"):
+    with pytest.raises(InvalidTypeError, match="process_group must be"):
         convert_sync(model, 3)
 
 
