@@ -10,6 +10,7 @@ import covlayers
 ROOT = Path(covlayers.__file__).parent
 FLOORS = [
     ["functional.checks", "functional.precision", "functional.collective", "functional.layout"],
+    ["functional.func_transforms"],
     ["functional.linalg", "functional.triangle"],
     ["functional.batch_moments"],
     ["functional.spectrum", "functional.covariance", "functional.batch_transform"],

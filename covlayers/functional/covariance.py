@@ -15,6 +15,7 @@ from covlayers.functional.checks import (
     check_square,
     check_tensor,
 )
+from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
 from covlayers.functional.linalg import identity_like, symmetric, trace
 from covlayers.functional.precision import full_precision, no_autocast
 
@@ -149,7 +150,7 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _product(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
-    function = _CenteredProduct if torch.compiler.is_compiling() else _CenteredProductWithJvp
+    function = _CenteredProduct if compiles_whole() else _CenteredProductWithJvp
     return function.apply(x, y, center)
 
 
@@ -197,6 +198,7 @@ class _CenteredProductWithJvp(_CenteredProduct):
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, _: None) -> Tensor:
+        refuse_nested_forward_mode()
         x, y = ctx.saved_tensors
         with no_autocast(x):
             M = x.shape[-1]

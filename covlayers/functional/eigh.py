@@ -11,6 +11,7 @@ from covlayers.functional.backwards.gap_rule import GapRule
 from covlayers.functional.backwards.gaps import ExactGaps
 from covlayers.functional.checks import UnsupportedError, check_square, choose
 from covlayers.functional.core import Method, SpectralMethod, Spectrum
+from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
 from covlayers.functional.linalg import symmetric, symmetrised
 from covlayers.functional.methods import METHODS
 from covlayers.functional.precision import full_precision, no_autocast
@@ -71,7 +72,7 @@ def eigh(
         return A.diagonal(dim1=-2, dim2=-1), symmetric(A)
     A = symmetrised("A", A)
     if isinstance(rule, GapRule):
-        function = _Eigh if torch.compiler.is_compiling() else _EighWithJvp
+        function = _Eigh if compiles_whole() else _EighWithJvp
         values, vectors = function.apply(A, chosen, rule)
     else:
         values, vectors = chosen.decompose(symmetric(A))
@@ -116,6 +117,7 @@ class _EighWithJvp(_Eigh):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Spectrum:
+        refuse_nested_forward_mode()
         values, vectors = ctx.saved_tensors
         with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
             rotated = vectors.mT @ symmetric(tangent) @ vectors

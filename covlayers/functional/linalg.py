@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional.checks import InvalidValueError
+from covlayers.functional.func_transforms import in_forward_mode
 
 # Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
 # entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
@@ -15,7 +16,9 @@ BEYOND_ROUNDING = 1e-2
 
 def symmetric(A: Tensor) -> Tensor:
     r"""The symmetric part :math:`(A + A^\top)/2`."""
-    return (A + A.mT).mul_(0.5)
+    total = A + A.mT
+    # Under vmap a tangent may be of one matrix where the value is of many.
+    return total * 0.5 if in_forward_mode() else total.mul_(0.5)
 
 
 def largest(A: Tensor) -> Tensor:

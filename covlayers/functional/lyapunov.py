@@ -20,6 +20,7 @@ from covlayers.functional.checks import (
     check_square,
     choose,
 )
+from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
 from covlayers.functional.linalg import symmetric, symmetrised
 from covlayers.functional.lyapunov_solvers import SOLVERS, LyapunovSolver
 from covlayers.functional.precision import full_precision, no_autocast
@@ -27,7 +28,7 @@ from covlayers.functional.precision import full_precision, no_autocast
 
 def lyapunov(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
     """Solve with ``solver``, differentiably in ``S`` and ``Q``; the caller has checked both."""
-    function = _Lyapunov if torch.compiler.is_compiling() else _LyapunovWithJvp
+    function = _Lyapunov if compiles_whole() else _LyapunovWithJvp
     return function.apply(S, Q, solver, *known)
 
 
@@ -64,6 +65,7 @@ class _LyapunovWithJvp(_Lyapunov):
 
     @staticmethod
     def jvp(ctx: Any, dS: Tensor | None, dQ: Tensor | None, *_: Any) -> Tensor:
+        refuse_nested_forward_mode()
         S, X, *known = ctx.saved_tensors
         with no_autocast(X):
             rhs = torch.zeros_like(X) if dQ is None else dQ

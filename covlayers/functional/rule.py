@@ -13,6 +13,7 @@ from torch import Tensor
 
 from covlayers.functional.checks import UnsupportedError
 from covlayers.functional.core import Fns, MatrixFunction, Method
+from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
 from covlayers.functional.linalg import symmetric
 from covlayers.functional.precision import no_autocast
 from covlayers.functional.saved import Saved
@@ -75,7 +76,7 @@ class Rule(Backward):
                     "every matrix function."
                 )
         computed = self.computes(fns)
-        function = _Ruled if torch.compiler.is_compiling() else _RuledWithJvp
+        function = _Ruled if compiles_whole() else _RuledWithJvp
         outputs = function.apply(A, computed, method, self)
         # Looked up by name: torch.compile cannot compare frozen dataclasses.
         by_name = {fn.name: output for fn, output in zip(computed, outputs, strict=False)}
@@ -119,6 +120,7 @@ class _RuledWithJvp(_Ruled):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
+        refuse_nested_forward_mode()
         saved = _saved(ctx)
         tangent = symmetric(tangent)
         roots = (_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns)

@@ -103,7 +103,8 @@ def _cholesky(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor
     identity = identity_like(cov)
     singular = torch.linalg.cholesky_ex(cov.detach()).info[..., None, None] > 0
     noise = cov.shape[-1] * torch.finfo(cov.dtype).eps * nonzero(trace(cov.detach()))
-    factor = cholesky(cov + torch.where(singular, nonzero(noise), 0.0) * identity)
+    # It reads the lower triangle; a tangent is that of the symmetric part.
+    factor = cholesky(symmetric(cov) + torch.where(singular, nonzero(noise), 0.0) * identity)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 
 

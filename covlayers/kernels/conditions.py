@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from covlayers.functional.func_transforms import in_forward_mode
 from covlayers.functional.linalg import exporting
 
 LARGEST = 64
@@ -29,7 +29,7 @@ def fits(*matrices: Tensor) -> bool:
         all(_capable(A.device) and _small(A) for A in matrices)
         and not exporting()
         and not (torch.is_grad_enabled() and any(A.requires_grad for A in matrices))
-        and forward_ad._current_level < 0
+        and not in_forward_mode()
     )
 
 

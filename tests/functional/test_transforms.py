@@ -274,16 +274,6 @@ def test_the_other_functions_compile(f) -> None:
     )
 
 
-@pytest.mark.skipif(
-    torch.__version__ < "2.14", reason="drops custom backwards before the fix of pytorch#193279"
-)
-def test_the_compiled_functional_gradient_keeps_the_rule() -> None:
-    torch._dynamo.reset()
-    grad = torch.func.grad(lambda A: function("sqrtm", "eigh", F.TaylorGaps(1))(A).pow(3).sum())
-    A = spd()
-    assert torch.allclose(torch.compile(grad, backend="aot_eager")(A), grad(A))
-
-
 @pytest.mark.support("export", of="method")
 @pytest.mark.parametrize(("name", "method"), list(product(FUNCTIONS, METHODS)))
 def test_every_method_exports(name: str, method: str) -> None:

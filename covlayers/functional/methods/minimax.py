@@ -12,9 +12,18 @@ from math import sqrt
 from covlayers.functional.coupled_iteration import Quintic
 
 
-@lru_cache(maxsize=256)
 def minimax_quintics(lower: float, eps: float, steps: int | None = None) -> tuple[Quintic, ...]:
     """The quintics that take ``[lower, 1]`` to 1 within ``eps``, or a given number of them."""
+    return _quintics(lower, eps, steps)
+
+
+# All that torch.compiler.assume_constant_result does, but that loads the compiler. The compiler
+# would trace every step of the search for the quintics.
+minimax_quintics._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _quintics(lower: float, eps: float, steps: int | None) -> tuple[Quintic, ...]:
     found: list[Quintic] = []
     error = 1 - lower
     low, high = lower, 1.0
