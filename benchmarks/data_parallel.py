@@ -91,7 +91,7 @@ def measured(processes: int, steps: int) -> list[Row]:
     """One row a network; the times are those of the first process."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(work, (processes, folder, steps, LAYERS), nprocs=processes)
-        samples = torch.load(Path(folder) / "0.pt")
+        samples = torch.load(Path(folder) / "0.pt", weights_only=True)
     rows = []
     for (channels, num_groups, name), own in samples.items():
         low, median, high = (1e3 * q for q in quantiles(own, method="inclusive"))

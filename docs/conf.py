@@ -121,6 +121,7 @@ def setup(app: Sphinx) -> None:
     import figures
     import llms_txt
     import performance_page
+    import reliability_page
     import stability_page
     import support_page
 
@@ -128,6 +129,7 @@ def setup(app: Sphinx) -> None:
     figures.draw(generated)
     atlas_page.write(RESULTS, generated / "atlas")
     performance_page.write(RESULTS, generated / "performance")
+    reliability_page.write(generated / "reliability")
     stability_page.write(generated / "stability")
     support_page.write(generated / "support")
     app.connect("build-finished", llms_txt.write)

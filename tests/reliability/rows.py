@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SHOWN = 20
+NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Row:
     what: str
     tried: int
     held: int
-    worst: str = "–"
-    beside: str = "–"
+    worst: str = NONE
+    beside: str = NONE
     failures: tuple[str, ...] = ()
 
 

@@ -18,4 +18,5 @@ class Tally:
     def row(self, area: str, what: str, bound: str, **more: str) -> Row:
         held = {name: share <= 1 for name, share in self.shares.items()}  # so NaN is not
         worst = max(self.shares.values(), key=lambda share: math.inf if share != share else share)
-        return row(area, what, held, worst=f"{worst:.1g} of {bound}", **more)
+        shown = "under 0.01" if worst < 0.01 else f"{worst:.1g}"
+        return row(area, what, held, worst=f"{shown} of {bound}", **more)

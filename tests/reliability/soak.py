@@ -1,0 +1,155 @@
+"""Long trainings on batches that no one would choose: everything stays finite."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from published import mpa
+from published_layers import TextbookPool
+from rows import Row, row
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import covlayers as cl
+
+AREA = "long training"
+CHANNELS, CLASSES, SIDE = 8, 4, 6
+STEPS = 10_000
+
+
+def images(generator: torch.Generator, samples: int = 8) -> Tensor:
+    """Noise with a mean."""
+    return torch.randn(samples, 3, SIDE, SIDE, generator=generator) + 1
+
+
+def low_rank(x: Tensor) -> Tensor:
+    """All channels alike but for 1e-6."""
+    return x[:, :1] + 1e-6 * x
+
+
+BATCHES: dict[str, Callable[[torch.Generator], Tensor]] = {
+    "ordinary": images,
+    "constant": lambda g: images(g, 8)[..., :1, :1].expand(-1, -1, SIDE, SIDE),
+    "all one constant": lambda g: images(g, 1)[..., :1, :1].expand(8, -1, SIDE, SIDE),
+    "zero": lambda g: torch.zeros(8, 3, SIDE, SIDE),
+    "tiny": lambda g: 1e-8 * images(g),
+    "huge": lambda g: 1e4 * images(g),
+    "huge mean": lambda g: images(g) + 1e4,
+    "duplicates": lambda g: images(g, 1).expand(8, -1, -1, -1),
+    "one sample": lambda g: images(g, 1),
+    "nearly singular": lambda g: low_rank(images(g)),
+    "one pixel": lambda g: torch.zeros(8, 3, SIDE, SIDE).index_fill_(3, torch.tensor(2), 1.0),
+    "not finite": lambda g: images(g).index_fill_(0, torch.tensor(3), torch.nan),
+}
+"""A batch of each kind; the last is not finite, and a loop passes over it as a GradScaler does."""
+
+
+class EighWhitening(nn.Module):
+    """As DecorrelatedBatchNorm, by an eigendecomposition that autograd differentiates."""
+
+    def __init__(self, channels: int, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = (nn.Parameter(f(channels, 1)) for f in (torch.ones, torch.zeros))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = x.transpose(0, 1).flatten(1)
+        z = z - z.mean(1, keepdim=True)
+        cov = z @ z.mT / z.shape[1] + self.eps * torch.eye(z.shape[0])
+        values, vectors = torch.linalg.eigh(cov)
+        white = vectors * values.rsqrt() @ vectors.mT @ z * self.weight + self.bias
+        return white.view(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)
+
+
+def normalised(norm: Callable[[int], nn.Module]) -> nn.Module:
+    """A network with a normalisation layer."""
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, CLASSES))
+    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), norm(CHANNELS), nn.ReLU(), *pooled)
+
+
+def pooled(pool: Callable[[int], nn.Module]) -> nn.Module:
+    """A network with a pooling."""
+    features = CHANNELS * (CHANNELS + 1) // 2
+    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), pool(CHANNELS), nn.Linear(features, CLASSES))
+
+
+@dataclass
+class Training:
+    """What became of a network.
+
+    Attributes:
+        held: by step and kind of batch, whether all was finite that had to be.
+        largest: the largest entry of a weight, over all steps.
+    """
+
+    held: dict[str, bool] = field(default_factory=dict)
+    largest: float = 0.0
+
+    @property
+    def first_failure(self) -> str:
+        """The step and the batch that ended it, in words."""
+        return next((name for name, held in self.held.items() if not held), "")
+
+
+def train(network: nn.Module, steps: int, *, stop: bool = False) -> Training:
+    """SGD over batches of all kinds in random order, with the norm of the gradient clipped.
+
+    Args:
+        network: from images to logits.
+        steps: how many.
+        stop: whether to end at the first that does not hold.
+    """
+    generator = torch.Generator().manual_seed(0)
+    parameters = [*network.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+    kinds, training = list(BATCHES), Training()
+    for step in range(steps):
+        kind = kinds[torch.randint(len(kinds), (), generator=generator)]
+        x = BATCHES[kind](generator)
+        labels = torch.randint(CLASSES, (len(x),), generator=generator)
+        loss = cross_entropy(network(x), labels)
+        if loss.isfinite():
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+        tensors = (t for t in network.state_dict().values() if t.is_floating_point())
+        state = torch.cat([t.detach().flatten() for t in tensors])
+        held = bool(state.isfinite().all() and loss.isfinite() == x.isfinite().all())
+        training.held[f"step {step}, {kind} batch"] = held
+        if stop and not held:
+            break
+        weights = (float(p.detach().abs().max()) for p in parameters)
+        training.largest = max(training.largest, *weights)
+    return training
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """A network with a normalisation and one with a pooling."""
+    steps = 300 if quick else STEPS
+    for name, build, plain, other in (
+        (
+            "DecorrelatedBatchNorm",
+            lambda: normalised(cl.DecorrelatedBatchNorm),
+            lambda: normalised(EighWhitening),
+            "torch.linalg.eigh + autograd",
+        ),
+        (
+            "MPACovPool",
+            lambda: pooled(cl.MPACovPool),
+            lambda: pooled(lambda _: TextbookPool(mpa)),
+            "as published",
+        ),
+    ):
+        torch.manual_seed(0)
+        training = train(build(), steps)
+        torch.manual_seed(0)
+        ended = train(plain(), steps, stop=True).first_failure
+        yield row(
+            AREA,
+            f"steps on hostile batches with {name}: weights and running averages finite, and the "
+            "loss wherever the batch is",
+            training.held,
+            worst=f"largest weight {training.largest:.1e}",
+            beside=f"{other}: not finite after {ended}" if ended else f"{other}: finite",
+        )
