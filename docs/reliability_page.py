@@ -1,6 +1,7 @@
 """The tables of the page on reliability, from what the suite counted."""
 
 import json
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,28 @@ FILE = Path(__file__).parent / "reliability.json"
 
 
 def write(folder: Path) -> None:
-    """``counted.md``: a table for each area, and where the numbers come from."""
+    """``counted.md``: where the numbers come from, all areas at a glance, and a table for each."""
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = json.loads(FILE.read_text())
-    parts = [
-        f"### {area[:1].upper()}{area[1:]}\n\n{counted([*rows])}"
+    areas = [
+        (f"{area[:1].upper()}{area[1:]}", [*rows])
         for area, rows in groupby(report["rows"], key=lambda row: row["area"])
     ]
-    (folder / "counted.md").write_text("\n\n".join([summary(report), *parts]) + "\n")
+    glance = table(("area", "held"), [(area, share(total(rows))) for area, rows in areas])
+    parts = [f"### {area}\n\n{counted(rows)}" for area, rows in areas]
+    (folder / "counted.md").write_text("\n\n".join([summary(report), glance, *parts]) + "\n")
+
+
+def total(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Of all that was tried, and held."""
+    return {key: sum(row[key] for row in rows) for key in ("tried", "held")}
 
 
 def summary(report: dict[str, Any]) -> str:
     """All of it in two sentences."""
-    rows, facts = report["rows"], report["metadata"]
-    tried, held = (sum(row[key] for row in rows) for key in ("tried", "held"))
+    facts = report["metadata"]
     return (
-        f"**{held:,} of {tried:,}** hold. `{facts['command']}` on {facts['cpu']}, "
+        f"**{share(total(report['rows']))}** hold. `{facts['command']}` on {facts['cpu']}, "
         f"{facts['jobs']} processes, {facts['seconds'] / 60:.0f} minutes; torch {facts['torch']}, "
         f"covlayers {facts['covlayers']}, {facts['date'][:10]}."
     )
@@ -39,6 +46,6 @@ def counted(rows: list[dict[str, Any]]) -> str:
     return table(headings, body, words=4)
 
 
-def share(row: dict[str, Any]) -> str:
+def share(row: Mapping[str, Any]) -> str:
     """How many of how many, on one line."""
-    return f"{row['held']}\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}{row['tried']}"
+    return f"{row['held']:,}\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}{row['tried']:,}"

@@ -1,13 +1,9 @@
-"""An example in a process of its own, and one that is killed."""
+"""An example in a process of its own."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import pytorch_lightning as pl
 
 ROOT = Path(__file__).parents[2]
 CPU = "--trainer.accelerator=cpu"
@@ -29,11 +25,3 @@ def in_a_shell(example: str, *arguments: str) -> subprocess.CompletedProcess[str
         check=False,
         timeout=240,
     )
-
-
-class KillInSecondEpoch(pl.Callback):
-    """Ends the process at once, between two steps, as a scheduler or a lack of memory does."""
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if trainer.current_epoch == 1 and trainer.fit_loop.batch_idx == 1:
-            os.kill(os.getpid(), signal.SIGKILL)

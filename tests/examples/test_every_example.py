@@ -1,8 +1,7 @@
-"""What holds for every example: its configurations, its commands, a killed run, its comparison."""
+"""What holds for every example: its configurations, its commands, its comparison."""
 
 import csv
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("pytorch_lightning")
 
-from processes import CPU, ROOT, in_a_shell
+from processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
 CONFIGS = sorted(ROOT.glob("examples/*/configs/*.yaml"))
@@ -65,21 +64,6 @@ def test_configs_parse_and_build(
 @pytest.mark.parametrize("command", ["fit", "test", "predict"])
 def test_a_fast_run_of_every_command(example: SimpleNamespace, command: str) -> None:
     example.main.cli([command, CPU, "--trainer.fast_dev_run=true"])
-
-
-def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(
-    example: SimpleNamespace, name: str
-) -> None:
-    killed = in_a_shell(name, "fit", *SHORT, "--trainer.callbacks+=processes.KillInSecondEpoch")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    (last,) = Path("logs").glob("*/version_0/checkpoints/last.ckpt")
-    assert torch.load(last, weights_only=True)["epoch"] == 0
-    resumed = fit(example, f"--ckpt_path={last}")
-    unbroken = fit(example)
-    assert resumed["epoch"] == unbroken["epoch"] == 2
-    assert resumed["state_dict"].keys() == unbroken["state_dict"].keys()
-    for key, value in unbroken["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][key], value), key
 
 
 def test_fit_reports_and_its_checkpoint_serves(example: SimpleNamespace) -> None:

@@ -119,6 +119,12 @@ def test_without_running_averages_evaluation_is_training(name: str) -> None:
 
 
 @each_batch_norm
+def test_channels_of_vectors_may_lie_apart(name: str) -> None:
+    x = torch.randn(6, 16).mT
+    assert_close(BATCH_NORMS[name]()(x), BATCH_NORMS[name]()(x.contiguous()))
+
+
+@each_batch_norm
 def test_frozen_training_is_evaluation(name: str) -> None:
     norm = BATCH_NORMS[name]()
     norm(features(seed=1))
@@ -190,40 +196,6 @@ def test_the_backward_pass_keeps_little_but_the_input(kind: str, affine: bool) -
     with saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
         norm(x)
     assert sum(kept) <= 1.1 * x.nbytes
-
-
-HOSTILE = {
-    "constant channel": lambda x: x * torch.tensor([0.0, 1, 1, 1, 1, 1])[:, None, None],
-    "all constant": lambda x: torch.ones_like(x) * 7,
-    "duplicated samples": lambda x: x[:1].expand_as(x),
-    "rank one": lambda x: x[:, :1] * torch.arange(1.0, 7)[:, None, None],
-    "tiny": lambda x: 1e-4 * x,
-    "huge": lambda x: 1e4 * x,
-    "large mean": lambda x: x + 1e3,
-    "zero": lambda x: 0 * x,
-}
-
-
-@each_batch_norm
-def test_a_thousand_hostile_steps_stay_finite(name: str) -> None:
-    norm = BATCH_NORMS[name]()
-    model = nn.Sequential(norm, nn.Flatten(), nn.Linear(48, 3))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    generator = torch.Generator().manual_seed(0)
-    makers = list(HOSTILE.values())
-    for step in range(1000):
-        x = torch.randn(8, 6, 2, 4, generator=generator)
-        x = makers[step % len(makers)](x).requires_grad_()
-        optimizer.zero_grad()
-        loss = model(x).square().mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        assert torch.isfinite(loss), step
-        assert torch.isfinite(x.grad).all(), step
-        assert all(torch.isfinite(p.grad).all() for p in model.parameters()), step
-    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
-    assert torch.isfinite(model.eval()(features()[..., :2, :4])).all()
 
 
 @each_kind

@@ -16,7 +16,7 @@ import torch
 from built import features
 from properties import spd
 from refusals import Refusal, names, raised, same_state, state
-from rows import Row, row
+from rows import NONE, Row, row
 from torch import nn
 from wrong_values import WRONG, misshapen, wrong_tensors
 
@@ -61,12 +61,12 @@ def rows(quick: bool) -> Iterator[Row]:
         yield row(AREA, "empty batch: an empty result and an empty gradient", nothing)
 
 
-def refused(what: str, tries: Iterable[Refusal], beside: str = "–") -> Row:
+def refused(what: str, tries: Iterable[Refusal], beside: str = NONE) -> Row:
     """Counts the errors that are the library's own and name argument, what came and what to do."""
     judged = {one.name: one.judged() for one in tries}
     outcomes = {f"{name} {owed}".rstrip(): not owed for name, (owed, _) in judged.items()}
     bare = sum(not remedy for _, remedy in judged.values())
-    worst = f"no remedy of its own: {bare}"
+    worst = f"{bare} say what was expected, and nothing more" if bare else NONE
     return row(AREA, what, outcomes, worst=worst, beside=beside)
 
 

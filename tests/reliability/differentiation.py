@@ -28,7 +28,10 @@ from torch.autograd import gradcheck
 from covlayers import functional as F
 
 AREA = "differentiation"
-MARKED = ("gradcheck", "second derivative", "forward mode", "vmap", "batched gradient")
+MARKED = (
+    *("gradcheck", "second derivative", "forward mode", "vmap", "batched gradient"),
+    *("compile", "dynamic shapes"),
+)
 QUICK = ("sqrtm", "eigh", "covariance", "whiten_color")
 QUICK_MODULES = ("DecorrelatedBatchNorm zca", "CovPool", "SecondOrderHead late", "AdaIN")
 PEERS: dict[str, Function] = {

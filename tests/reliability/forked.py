@@ -22,8 +22,8 @@ SHORT = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
+EXAMPLES = tuple(sorted(path.parent.name for path in ROOT.glob("examples/*/main.py")))
 SMALL = {
-    "image_classification": (),
     "fine_grained": ("--data.batch_size=8",),
     "vit": ("--data.batch_size=16",),
     "video": ("--data.batch_size=4",),
@@ -61,7 +61,7 @@ def run(example: str, folder: Path, command: str, *options: str) -> int:
     """Run a command on small data, and say how the process ended; it prints to ``log.txt``."""
     folder.mkdir(parents=True, exist_ok=True)
     short = [f"--trainer.{name}={str(value).lower()}" for name, value in SHORT.items()]
-    arguments = [command, *short, *SMALL[example], *options]
+    arguments = [command, *short, *SMALL.get(example, ()), *options]
     process = CONTEXT.Process(target=_main, args=(example, folder, arguments))
     process.start()
     process.join()

@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from forked import CONTEXT, SMALL, run, together
+from forked import CONTEXT, EXAMPLES, run, together
 
 READERS = ("common.checkpoints:WholeCheckpoints", "pytorch_lightning.plugins:TorchCheckpointIO")
 """Ours and Lightning's, for a process of their own."""
@@ -97,7 +97,7 @@ def outcomes(quick: bool) -> tuple[dict[str, bool], str]:
     """Of the readers and the commands; and what Lightning's own reader does."""
     options = tuple(f"{command} --ckpt_path" for command in ("fit", "test", "predict"))
     commands = [("fine_grained", "fit --model.init_from")]
-    commands += [("vit", options[0])] if quick else [*product(SMALL, options)]
+    commands += [("vit", options[0])] if quick else [*product(EXAMPLES, options)]
     with TemporaryDirectory() as folder, ProcessPoolExecutor(2, CONTEXT) as pool:
         root = Path(folder)
         ours, stock = pool.map(refused_by, READERS, (root / "ours", root / "stock"))

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from forked import SHORT, SMALL, Callbacks, fit, together
+from forked import EXAMPLES, SHORT, Callbacks, fit, together
 from rows import Row, row
 from torch import Tensor
 
@@ -41,16 +41,15 @@ UNWRITTEN = {
 
 def rows(quick: bool) -> Iterator[Row]:
     """Kills, kills while a file is written, and what a run says that cannot write."""
-    examples = ("image_classification", "vit") if quick else tuple(SMALL)
-    few = examples[: 1 if quick else None]
+    few = ("image_classification",) if quick else EXAMPLES
     with TemporaryDirectory() as folder:
         root, stock = Path(folder) / "ours", Path(folder) / "stock"
-        together({name: partial(fit, name, root / name / "unbroken", {}) for name in examples})
+        together({name: partial(fit, name, root / name / "unbroken", {}) for name in EXAMPLES})
         yield row(
             AREA,
-            f"runs of {len(examples)} examples killed at a random step and resumed: weights and "
+            f"runs of {len(EXAMPLES)} examples killed at a random step and resumed: weights and "
             "optimiser as of an unbroken run, bit for bit",
-            together(killed(root, examples, 1 if quick else KILLS, {})),
+            together(killed(root, EXAMPLES, 1 if quick else KILLS, {})),
             beside="–" if quick else f"Lightning's shuffling: {resumed_by_default(stock)}",
         )
         yield row(
@@ -119,9 +118,8 @@ def resumes(
 
 def resumed_by_default(root: Path) -> str:
     """How many examples resume as an unbroken run with Lightning's own order and random state."""
-    names = tuple(SMALL)
-    together({name: partial(fit, name, root / name / "unbroken", STOCK) for name in names})
-    outcomes = together(killed(root, names, 1, STOCK))
+    together({name: partial(fit, name, root / name / "unbroken", STOCK) for name in EXAMPLES})
+    outcomes = together(killed(root, EXAMPLES, 1, STOCK))
     return f"{sum(outcomes.values())} of {len(outcomes)}"
 
 

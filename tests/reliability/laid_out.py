@@ -7,6 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 HALVES = (torch.float16, torch.bfloat16)
 DTYPES = (*HALVES, torch.float32, torch.float64)
 
@@ -52,11 +53,11 @@ class Setting:
 
     def laid(self, x: Tensor) -> Tensor:
         """A leaf of the tensor's numbers, as near as the type comes."""
-        return LAYOUTS[self.layout](x.detach().to(self.dtype)).detach().requires_grad_()
+        return LAYOUTS[self.layout](x.detach().to(DEVICE, self.dtype)).detach().requires_grad_()
 
     def casting(self) -> torch.autocast:
         kind = self.autocast or torch.bfloat16
-        return torch.autocast("cpu", dtype=kind, enabled=self.autocast is not None)
+        return torch.autocast(DEVICE.type, dtype=kind, enabled=self.autocast is not None)
 
 
 SETTINGS = [Setting(*one) for one in product(DTYPES, LAYOUTS, (None, *HALVES))]

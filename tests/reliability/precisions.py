@@ -2,16 +2,16 @@
 
 import math
 import runpy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from bad_calls import GOOD, tensors_of
 from built import KINDS, MODULES, sample
-from laid_out import SETTINGS, Setting
+from laid_out import DEVICE, SETTINGS, Setting
+from precision_errors import Run, Trial, errors
 from rows import Row
 from tally import Tally
 from torch import Tensor, nn
@@ -25,41 +25,10 @@ ROUNDINGS = 1000
 """In float32 and float64, each a change of the entries that came by their ε; 300 were measured."""
 CONVOLVED = 8
 """Roundings of a module whose convolutions autocast runs in half."""
+TF32 = 2**-11
+"""Its ε: products on a GPU may round their factors to ten bits."""
 HALF_BOUND = "ε"
 FULL_BOUND = f"{ROUNDINGS} times what a change of the entries by ε makes"
-
-Run = Callable[..., Tensor | tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Something that takes tensors; built in a type, it comes with its parameters."""
-
-    name: str
-    tensors: Sequence[Tensor]
-    build: Callable[[torch.dtype], tuple[Run, list[Tensor]]]
-    convolves: bool = False
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Of one trial in one setting, relative to float64 on the numbers that came.
-
-    Attributes:
-        value: its error.
-        gradient: the larger error of those of inputs and parameters together.
-        moved: what both change by, in float64, when the entries that came change by their ε.
-        typed: whether the value has the type that came.
-        of_sources: whether each gradient has the type of what it is for.
-        finite: whether all is.
-    """
-
-    value: float
-    gradient: float
-    moved: tuple[float, float]
-    typed: bool
-    of_sources: bool
-    finite: bool
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -76,6 +45,8 @@ def rows(quick: bool) -> Iterator[Row]:
     alone = [batch_norm(mode) for mode in (True, False)]
     yield from in_two("modules", plain, "nn.BatchNorm2d", alone)
     yield convolved([trial for trial in modules if trial.convolves])
+    if DEVICE.type == "cuda":
+        yield in_tf32([*functions, *modules])
 
 
 def in_two(what: str, trials: Sequence[Trial], peer: str, peers: Sequence[Trial]) -> Iterator[Row]:
@@ -95,72 +66,54 @@ def in_two(what: str, trials: Sequence[Trial], peer: str, peers: Sequence[Trial]
         yield tally.row(AREA, told, bound, beside=beside)
 
 
-def share(trial: Trial, setting: Setting) -> float:
+def share(trial: Trial, setting: Setting, eps: float | None = None) -> float:
     """The larger error in units of its bound; infinite for another type or no number."""
+    eps = eps or torch.finfo(setting.dtype).eps
     try:
-        found = errors(trial, setting)
+        found = errors(trial, setting, eps)
     except Exception:  # whatever it is, it is not what is promised
         return math.inf
     if not (found.typed and found.of_sources and found.finite):
         return math.inf
-    eps = torch.finfo(setting.dtype).eps
     if setting.half:
         return max(found.value, found.gradient) / eps
     pairs = zip((found.value, found.gradient), found.moved, strict=True)
     return max(error / (ROUNDINGS * (eps + moved)) for error, moved in pairs)
 
 
-def errors(trial: Trial, setting: Setting) -> Errors:
-    leaves = [setting.laid(x) for x in trial.tensors]
-    run, own = trial.build(setting.dtype)
-    with setting.casting():
-        ys = outputs(run, leaves)
-    weights = [waves(y) for y in ys]
-    grads = torch.autograd.grad(ys, [*leaves, *own], weights)  # outside, as PyTorch asks
-    expected, slopes = in_double(trial, leaves, weights)
-    changed = [rounded(leaf, torch.finfo(setting.dtype).eps) for leaf in leaves]
-    moved = map(off, in_double(trial, changed, weights), (expected, slopes))
-    return Errors(
-        off(ys, expected),
-        off(grads, slopes),
-        tuple(moved),
-        all(y.dtype == setting.dtype for y in ys),
-        all(g.dtype == x.dtype for g, x in zip(grads, [*leaves, *own], strict=True)),
-        all(bool(x.isfinite().all()) for x in (*ys, *grads)),
-    )
+def convolved(trials: Sequence[Trial]) -> Row:
+    """Under autocast to their own type, or from full types to any, and without."""
+    tally = Tally()
+    for trial in trials:
+        for setting in SETTINGS:
+            if not setting.half and (setting.autocast is None or setting.dtype == torch.float64):
+                tally.add(f"{trial.name}, {setting}", share(trial, setting), 1)
+            elif not setting.half or setting.autocast == setting.dtype:
+                tally.add(f"{trial.name}, {setting}", half_share(trial, setting), 1)
+    what = "modules with convolutions, the same settings but halves without their autocast"
+    return tally.row(AREA, what, f"the above, under autocast {CONVOLVED} of its ε")
 
 
-def in_double(
-    trial: Trial, leaves: Sequence[Tensor], weights: Sequence[Tensor]
-) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The value and the gradients."""
-    run, own = trial.build(torch.float64)
-    wide = [leaf.detach().double().contiguous().requires_grad_() for leaf in leaves]
-    ys = outputs(run, wide)
-    return ys, torch.autograd.grad(ys, [*wide, *own], [weight.double() for weight in weights])
+def half_share(trial: Trial, setting: Setting) -> float:
+    """Where convolutions run in half: of the value, finite, with gradients of the right types."""
+    bound = CONVOLVED * torch.finfo(setting.autocast).eps
+    found = errors(trial, setting, bound)
+    right = found.of_sources and found.finite and (found.typed or not setting.half)
+    return found.value / bound if right else math.inf
 
 
-def rounded(x: Tensor, eps: float) -> Tensor:
-    """Each entry off by its ε, up or down; a symmetric matrix stays one."""
-    change = waves(x).double().sign() * eps
-    if x.shape[-1] == x.shape[-2]:
-        change = change.tril() + change.tril(-1).mT
-    return x.detach().double() * (1 + change)
-
-
-def outputs(run: Run, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    y = run(*tensors)
-    return (y,) if isinstance(y, Tensor) else y
-
-
-def waves(y: Tensor) -> Tensor:
-    """Gradients from above, different for each entry."""
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y.dtype)
-
-
-def off(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
-    a, b = (torch.cat([x.detach().double().flatten() for x in xs]) for xs in (actual, expected))
-    return float((a - b).norm() / b.norm())
+def in_tf32(trials: Sequence[Trial]) -> Row:
+    """With the switch of PyTorch that the library leaves as it is."""
+    tally, before = Tally(), torch.get_float32_matmul_precision()
+    settings = [one for one in SETTINGS if one.dtype == torch.float32 and one.autocast is None]
+    torch.set_float32_matmul_precision("high")
+    try:
+        for trial in trials:
+            for setting in settings:
+                tally.add(f"{trial.name}, {setting}", share(trial, setting, TF32), 1)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return tally.row(AREA, "functions and modules in float32 with TF32 products", FULL_BOUND)
 
 
 def of_function(name: str, given: dict[str, object], options: dict[str, object]) -> Trial:
@@ -194,26 +147,5 @@ def batch_norm(training: bool) -> Trial:
 
 def copied(module: nn.Module, dtype: torch.dtype) -> tuple[Run, list[Tensor]]:
     """As nothing has yet moved its averages."""
-    module = deepcopy(module).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    module = deepcopy(module).to(DEVICE, torch.float64 if dtype == torch.float64 else torch.float32)
     return module, list(module.parameters())
-
-
-def convolved(trials: Sequence[Trial]) -> Row:
-    """Under autocast to their own type, or from full types to any, and without."""
-    tally = Tally()
-    for trial in trials:
-        for setting in SETTINGS:
-            if not setting.half and (setting.autocast is None or setting.dtype == torch.float64):
-                tally.add(f"{trial.name}, {setting}", share(trial, setting), 1)
-            elif not setting.half or setting.autocast == setting.dtype:
-                tally.add(f"{trial.name}, {setting}", half_share(trial, setting), 1)
-    what = "modules with convolutions, the same settings but halves without their autocast"
-    return tally.row(AREA, what, f"the above, under autocast {CONVOLVED} of its ε")
-
-
-def half_share(trial: Trial, setting: Setting) -> float:
-    """Where convolutions run in half: of the value, finite, with gradients of the right types."""
-    found = errors(trial, setting)
-    right = found.of_sources and found.finite and (found.typed or not setting.half)
-    bound = CONVOLVED * torch.finfo(setting.autocast).eps
-    return found.value / bound if right else math.inf

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from built import BATCH_NORMS
 from published import mpa
 from published_layers import TextbookPool
 from rows import Row, row
@@ -13,8 +14,9 @@ from torch.nn.functional import cross_entropy
 import covlayers as cl
 
 AREA = "long training"
-CHANNELS, CLASSES, SIDE = 8, 4, 6
-STEPS = 10_000
+CHANNELS, CLASSES, SIDE = 6, 4, 6
+STEPS, STEPS_OF_EACH = 10_000, 1000
+PROMISED = "weights and running averages finite, and the loss wherever the batch is"
 
 
 def images(generator: torch.Generator, samples: int = 8) -> Tensor:
@@ -61,16 +63,16 @@ class EighWhitening(nn.Module):
         return white.view(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)
 
 
-def normalised(norm: Callable[[int], nn.Module]) -> nn.Module:
+def normalised(norm: nn.Module) -> nn.Module:
     """A network with a normalisation layer."""
     pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(CHANNELS, CLASSES))
-    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), norm(CHANNELS), nn.ReLU(), *pooled)
+    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), norm, nn.ReLU(), *pooled)
 
 
-def pooled(pool: Callable[[int], nn.Module]) -> nn.Module:
+def pooled(pool: nn.Module) -> nn.Module:
     """A network with a pooling."""
     features = CHANNELS * (CHANNELS + 1) // 2
-    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), pool(CHANNELS), nn.Linear(features, CLASSES))
+    return nn.Sequential(nn.Conv2d(3, CHANNELS, 3), pool, nn.Linear(features, CLASSES))
 
 
 @dataclass
@@ -124,32 +126,57 @@ def train(network: nn.Module, steps: int, *, stop: bool = False) -> Training:
     return training
 
 
+def seeded(build: Callable[[], nn.Module], steps: int, *, stop: bool = False) -> Training:
+    """The training of a network whose first weights are always the same."""
+    torch.manual_seed(0)
+    return train(build(), steps, stop=stop)
+
+
 def rows(quick: bool) -> Iterator[Row]:
-    """A network with a normalisation and one with a pooling."""
+    """A network with a normalisation and one with a pooling for long, and one with each norm."""
     steps = 300 if quick else STEPS
     for name, build, plain, other in (
         (
             "DecorrelatedBatchNorm",
-            lambda: normalised(cl.DecorrelatedBatchNorm),
-            lambda: normalised(EighWhitening),
+            lambda: normalised(cl.DecorrelatedBatchNorm(CHANNELS)),
+            lambda: normalised(EighWhitening(CHANNELS)),
             "torch.linalg.eigh + autograd",
         ),
         (
             "MPACovPool",
-            lambda: pooled(cl.MPACovPool),
-            lambda: pooled(lambda _: TextbookPool(mpa)),
+            lambda: pooled(cl.MPACovPool(CHANNELS)),
+            lambda: pooled(TextbookPool(mpa)),
             "as published",
         ),
     ):
-        torch.manual_seed(0)
-        training = train(build(), steps)
-        torch.manual_seed(0)
-        ended = train(plain(), steps, stop=True).first_failure
+        training = seeded(build, steps)
         yield row(
             AREA,
-            f"steps on hostile batches with {name}: weights and running averages finite, and the "
-            "loss wherever the batch is",
+            f"steps on hostile batches with {name}: {PROMISED}",
             training.held,
             worst=f"largest weight {training.largest:.1e}",
-            beside=f"{other}: not finite after {ended}" if ended else f"{other}: finite",
+            beside=f"{other}: {ended(plain, steps)}",
         )
+    yield each_normalisation(50 if quick else STEPS_OF_EACH)
+
+
+def each_normalisation(steps: int) -> Row:
+    """Every kind, method and rule that the tests build."""
+    held, largest = {}, 0.0
+    for name, build in BATCH_NORMS.items():
+        training = seeded(lambda build=build: normalised(build()), steps)
+        held |= {f"{name}, {step}": finite for step, finite in training.held.items()}
+        largest = max(largest, training.largest)
+    return row(
+        AREA,
+        f"steps on hostile batches with each of {len(BATCH_NORMS)} normalisations: {PROMISED}",
+        held,
+        worst=f"largest weight {largest:.1e}",
+        beside=f"nn.BatchNorm2d: {ended(lambda: normalised(nn.BatchNorm2d(CHANNELS)), steps)}",
+    )
+
+
+def ended(build: Callable[[], nn.Module], steps: int) -> str:
+    """How another network fares."""
+    failure = seeded(build, steps, stop=True).first_failure
+    return f"not finite after {failure}" if failure else "finite"
