@@ -118,7 +118,7 @@ def test_without_running_averages_evaluation_is_training(name: str) -> None:
     assert_close(norm.eval()(x), norm.train()(x))
 
 
-@each_batch_norm
+@pytest.mark.parametrize("name", sorted(BATCH_NORMS.keys() - {"SwitchableWhitening"}))
 def test_channels_of_vectors_may_lie_apart(name: str) -> None:
     x = torch.randn(6, 16).mT
     assert_close(BATCH_NORMS[name]()(x), BATCH_NORMS[name]()(x.contiguous()))

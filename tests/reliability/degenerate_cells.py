@@ -6,10 +6,12 @@ from functools import partial
 from itertools import product
 
 import torch
+from cells import EXPONENTS, eigh_powers
 from degenerate_families import distinct, raised
 from fifty_digits import FUNCTIONS as SCALARS
 from mpmath import mpf
 from properties import weights_like
+from published import PUBLISHED
 from torch import Tensor
 
 from covlayers import functional as F
@@ -104,9 +106,6 @@ def elsewhere(
 
 def others(function: str) -> Iterator[tuple[str, Run]]:
     """What one writes by hand, what PyTorch has, and what was published."""
-    from cells import EXPONENTS, eigh_powers  # benchmarks are on the path when this is run
-    from published import PUBLISHED
-
     yield "torch.linalg.eigh", partial(eigh_powers, exponents=EXPONENTS[function])
     if function == "sqrtm" and hasattr(torch.linalg, "matrix_sqrth"):
         yield "torch.linalg.matrix_sqrth", torch.linalg.matrix_sqrth
