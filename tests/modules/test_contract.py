@@ -289,44 +289,6 @@ def test_second_derivative_is_right_or_raises(name: str, record_property) -> Non
     )
 
 
-@each_norm
-def test_bad_input_raises_and_leaves_the_state(name: str) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module)
-    x = features()
-    for bad, error, words in (
-        (x[:, :4], F.InvalidValueError, "num_features=6"),
-        (x[0, 0, 0], F.InvalidValueError, "at least 2 dimensions"),
-        (x.long(), F.InvalidTypeError, "floating"),
-        (x.tolist(), F.InvalidTypeError, "torch.Tensor"),
-    ):
-        with pytest.raises(error, match=words):
-            module(bad)
-        assert_same_state(module, before)
-
-
-@each_batch_norm
-def test_one_position_raises_and_leaves_the_state(name: str) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module)
-    with pytest.raises(F.InvalidValueError, match="position"):
-        module(features(1)[..., :1, :1])
-    assert_same_state(module, before)
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@each_batch_norm
-def test_a_non_finite_sample_leaves_the_state(name: str, value: float) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module)
-    x = features()
-    x[3, 2, 1, 0] = value
-    assert not torch.isfinite(module(x)).all()
-    assert_same_state(module, before)
-    module(features())
-    assert all(torch.isfinite(buffer).all() for buffer in module.state_dict().values())
-
-
 @pytest.mark.parametrize("shape", [(0, 6, 5, 4), (0, 6, 2, 1), (0, 6, 3), (0, 6), (2, 6, 0, 3)])
 @each_batch_norm
 def test_an_empty_batch_leaves_the_state(name: str, shape: tuple[int, ...]) -> None:
