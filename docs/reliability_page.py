@@ -42,10 +42,15 @@ def summary(report: dict[str, Any]) -> str:
 def counted(rows: list[dict[str, Any]]) -> str:
     """One line for each thing that was tried."""
     headings = ("tried", "held", "worst", "elsewhere")
-    body = ((row["what"], share(row), row["worst"], row["beside"]) for row in rows)
+    body = ((row["what"], share(row), unsplit(row["worst"]), row["beside"]) for row in rows)
     return table(headings, body, words=4)
 
 
 def share(row: Mapping[str, Any]) -> str:
     """How many of how many, on one line."""
     return f"{row['held']:,}\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}{row['tried']:,}"
+
+
+def unsplit(figure: str) -> str:
+    """A figure with bars, which would part cells of a table."""
+    return figure.replace("|", r"\|")
