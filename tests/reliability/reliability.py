@@ -27,7 +27,7 @@ from record import surroundings  # noqa: E402
 from rows import NONE, Row, as_json  # noqa: E402
 
 AREAS = (
-    *("bad_inputs", "degenerate_spectra", "fuzzing", "differentiation", "precisions"),
+    *("bad_inputs", "degenerate_spectra", "fuzzing", "differentiation", "precision"),
     *("process_groups", "interrupted_training", "soak", "determinism", "supply"),
 )
 

@@ -1,0 +1,136 @@
+"""What functions, methods and rules refuse."""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import torch
+from properties import spd
+from torch import Tensor
+
+from bad_inputs.refusals import Refusal
+from bad_inputs.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
+from covlayers import functional as F
+from covlayers.functional.backwards import BACKWARDS
+from covlayers.functional.lyapunov_solvers import SOLVERS
+from covlayers.functional.methods import METHODS
+
+A = spd(2, n=3)
+X = torch.randn(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+MEAN = X.mean(-1)
+V = F.triu_vector(A)
+ROOTS = ("sqrtm", "invsqrtm", "sqrtm_and_invsqrtm")
+SPECTRAL = ("logm", "powm", "spectral_projector")
+GOOD: dict[str, dict[str, object]] = {
+    **{name: {"A": A} for name in (*ROOTS, "logm", "eigh", "triu_vector")},
+    "powm": {"A": A, "p": 0.3},
+    "spectral_projector": {"A": A, "rank": 2},
+    "whitening_matrix": {"cov": A},
+    "shrink": {"cov": A, "shrinkage": 0.1},
+    "triu_matrix": {"v": V, "n": 3},
+    "covariance": {"x": X},
+    "gaussian_embedding": {"x": X},
+    "cross_covariance": {"x": X, "y": X.flip(-1)},
+    "solve_lyapunov": {"S": A, "Q": A},
+    "whiten": {"x": X, "mean": MEAN, "W": A},
+    "color": {"x": X, "mean": MEAN, "C": A},
+    "whiten_color": {"content": X, "style": X.flip(-1)},
+}
+VECTORS = ("v", "mean")
+SQUARE = ("A", "cov", "S", "Q")
+ANY_MATRIX = ("triu_vector", "shrink")
+
+MISSHAPEN: dict[tuple[str, str], tuple[Tensor, ...]] = {
+    ("triu_matrix", "v"): (V[..., 1:], V[..., :0]),
+    ("covariance", "x"): (X[..., :1], X[..., :0]),
+    ("gaussian_embedding", "x"): (X[..., :1], X[..., :0]),
+    ("cross_covariance", "y"): (X[..., 1:], X[..., :0]),
+    ("solve_lyapunov", "Q"): (spd(2, n=2), spd(2, n=4)),
+    ("whiten", "mean"): (MEAN[:, 1:], X[0, :, :4].mT),
+    ("whiten", "W"): (spd(2, n=2), A[..., :2]),
+    ("color", "C"): (spd(2, n=2), A[..., :2]),
+    ("whiten_color", "content"): (X[..., :1], X[..., :0]),
+    ("whiten_color", "style"): (X[:, :2], X[..., :1], X[..., :0]),
+}
+
+
+def called(
+    function: str, argument: str, wrongs: Iterable[Wrong], says: str = ""
+) -> Iterator[Refusal]:
+    """The function with this argument wrong; the error may say so of another that has to fit it."""
+    f = getattr(F, function)
+    for what, value, came in wrongs:
+        bound = inspect.signature(f).bind(**GOOD[function] | {argument: value})
+        call = partial(f, *bound.args, **bound.kwargs)
+        yield Refusal(f"{function}({argument}: {what})", call, says or argument, came)
+
+
+def tensors_of(function: str) -> dict[str, Tensor]:
+    """The tensors that it takes."""
+    return {name: x for name, x in GOOD[function].items() if isinstance(x, Tensor)}
+
+
+def of_one_tensor() -> Iterator[Refusal]:
+    """No tensor, another dtype, too few dimensions, another shape, no symmetry."""
+    for function in GOOD:
+        for name, good in tensors_of(function).items():
+            yield from called(function, name, wrong_tensors(good, 1 if name in VECTORS else 2))
+            yield from called(function, name, misshapen(*MISSHAPEN.get((function, name), ())))
+            if name in SQUARE:
+                yield from called(function, name, misshapen(good[..., :2], good[:, :1]))
+            if name in SQUARE[:3] and function not in ANY_MATRIX:
+                skewed = good + torch.ones(3, 3).triu(1)
+                yield from called(function, name, [("asymmetric", skewed, ("asymmetry",))])
+
+
+def of_two_tensors() -> Iterator[Refusal]:
+    """Another dtype, another device, another batch than the tensor before."""
+    for function in GOOD:
+        first, *others = tensors_of(function)
+        for name in others:
+            good = tensors_of(function)[name]
+            half, single, meta = good.half(), good.float(), good.to("meta")
+            for what, value in {"half": half, "single": single}.items():
+                yield from called(function, name, [(what, value, (str(value.dtype),))])
+            yield from called(function, name, [("meta", meta, ("meta",))])
+            yield from called(function, name, misshapen(torch.cat([good, good[:1]])))
+        for name in others[:1]:
+            good = tensors_of(function)[first]
+            yield from called(function, first, [("meta", good.to("meta"), ("cpu",))], says=name)
+            single = ("single", good.float(), ("torch.float64",))
+            yield from called(function, first, [single], says=name)
+
+
+def of_options() -> Iterator[Refusal]:
+    """Out of range, of a wrong type, unknown."""
+    for function in GOOD:
+        for name, wrong in wrong_options(getattr(F, function), *tensors_of(function)):
+            yield from called(function, name, [wrong])
+    for kind in (*METHODS.values(), *BACKWARDS.values(), *SOLVERS.values()):
+        for name, (what, value, came) in wrong_options(kind):
+            yield Refusal(f"{kind.__name__}({what})", partial(kind, **{name: value}), name, came)
+    for n in (2, 4):
+        yield from called("triu_matrix", "n", [(f"{n}", n, ("(2, 6)",))])
+    yield from called("spectral_projector", "rank", [("4", 4, ("4",))])
+
+
+def of_cells() -> Iterator[Refusal]:
+    """Pairs of a function and a method, or a rule, without a meaning."""
+    products = ("newton_schulz", "pade", "polar_express", "taylor")
+    gaps = ("loewner", "lyapunov", "smith", "unrolled")  # rules that are none of gaps
+    for function in (*SPECTRAL, "eigh"):
+        yield from called(function, "method", objects(METHODS, *products))
+    for function in SPECTRAL:
+        yield from called(function, "backward", objects(BACKWARDS, "lyapunov", "smith"))
+    yield from called("eigh", "backward", objects(BACKWARDS, *gaps))
+    for kind in ("pca", "pca_cor", "cholesky"):
+        for option, menu, names in (("method", METHODS, products), ("backward", BACKWARDS, gaps)):
+            for what, value, came in objects(menu, *names):
+                call = partial(F.whitening_matrix, A, kind=kind, **{option: value})
+                yield Refusal(f"whitening_matrix({kind}, {option}={what})", call, option, came)
+
+
+def objects(menu: dict[str, type], *names: str) -> Iterator[Wrong]:
+    """Those of a menu."""
+    for name in names:
+        yield name, menu[name](), (repr(menu[name]()),)
