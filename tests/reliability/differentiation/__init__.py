@@ -74,7 +74,10 @@ def right_slope(f: Function, x: Tensor) -> bool:
     """In both modes, and in both for many directions at once."""
     batched = {"check_batched_grad": True, "check_batched_forward_grad": True}
     leaf = x[:2].clone().requires_grad_()
-    return gradcheck(f, leaf, check_forward_ad=True, raise_exception=False, **batched)
+    try:
+        return gradcheck(f, leaf, atol=1e-6, rtol=1e-6, check_forward_ad=True, **batched)
+    except Exception:  # a wrong derivative, or one that raises
+        return False
 
 
 def second_derivatives(cases: Cases) -> Row:
