@@ -1,14 +1,12 @@
-"""Derivatives of compiled functions, and compiled derivatives: as in eager, or as loud."""
+"""Compiled functions, modules and derivatives, other batches, and operators: as in eager."""
 
-import math
 import os
 import runpy
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from built import MODULES, gradients, sample, unlike_at_first
@@ -18,29 +16,11 @@ from tally import Tally
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional import BACKWARDS, METHODS
-from differentiation.differentiable import (
-    CASES,
-    Function,
-    each_alone,
-    flat,
-    forward_over_reverse,
-    gradient,
-    gradient_of_all,
-    reverse_over_reverse,
-    tangent,
-)
+from covlayers.functional import METHODS
+from differentiation.differentiable import CASES, Function, flat
+from differentiation.transforms import inside, rules
 
 OPERATORS = runpy.run_path(str(Path(__file__).parents[2] / "kernels" / "test_operators.py"))
-# Before, most compiled derivatives of torch.func raise, as the page on support says.
-GRAPHS_END = torch.__version__ >= "2.13"
-WAYS = (gradient, tangent, each_alone, gradient_of_all, reverse_over_reverse, forward_over_reverse)
-# One for each Function of the library, and some of several.
-INSIDE = (
-    *("sqrtm", "sqrtm, products", "logm", "eigh", "eigh, a surrogate", "solve_lyapunov smith"),
-    *("covariance", "cross_covariance", "whiten_color"),
-)
-EQUAL = torch.diag(torch.tensor([1.0, 1.0, 0.5, 0.2], dtype=torch.float64)).expand(2, 4, 4)
 BY_INDUCTOR = ("eigh", "covariance", "sqrtm, published", "sqrtm, products", "solve_lyapunov smith")
 MODULES_BY_INDUCTOR = ("DecorrelatedBatchNorm zca", "CovPool", "CrossCovPool", "WhiteningColoring")
 BATCHES = ((), (0,), (3,), (2, 2))
@@ -54,57 +34,6 @@ def compiled_rows(area: str, quick: bool) -> Iterator[Row]:
     if not quick and shutil.which(os.environ.get("CXX", "g++")):
         yield generated(area)
     yield operators(area)
-
-
-def inside(area: str, quick: bool) -> Row:
-    tally = Tally()
-    for name in ("covariance",) if quick else INSIDE:
-        f, x = CASES[name]
-        for way in WAYS:
-            tally.add(f"{name}, {way.__name__}", off_eager(way, f, x), 1e-10)
-    what = "torch.compile of a torch.func derivative: eager, or its UnsupportedError"
-    return tally.row(area, what, "1e-10", beside=unguarded(*CASES["covariance"]))
-
-
-def off_eager(way: Callable[[Function, Tensor], Tensor], f: Function, x: Tensor) -> float:
-    """The relative error; none where both say that they do not support this."""
-    torch._dynamo.reset()
-    compiled = torch.compile(partial(way, f), backend="aot_eager")
-    try:
-        expected = way(f, x)
-    except F.UnsupportedError:
-        expected = None
-    try:
-        actual = compiled(x)
-    except Exception as error:  # on older versions that of the compiler, which repeats ours
-        refused = F.UnsupportedError.__name__ in f"{type(error).__name__}: {error}"
-        return 0.0 if refused and (expected is None or not GRAPHS_END) else math.inf
-    if expected is None:
-        return math.inf
-    return float((actual - expected).norm() / expected.norm())
-
-
-def unguarded(f: Function, x: Tensor) -> str:
-    """What PyTorch makes of the same Function if it is not told where to end the graph."""
-    with patch("covlayers.functional.covariance.compiles_whole", torch.compiler.is_compiling):
-        right = [off_eager(way, f, x) < 1e-10 for way in WAYS]
-    return f"a Function left to torch.compile: {sum(right)} of {len(right)}"
-
-
-def rules(area: str, quick: bool) -> Row:
-    """At equal eigenvalues, where the derivative of the steps is not finite."""
-    tally = Tally()
-    for name in ("taylor_gaps",) if quick else [name for name in BACKWARDS if name != "autograd"]:
-        f = partial(F.sqrtm, method="eigh", backward=name)
-        for way in (gradient, gradient_of_all):
-            tally.add(f"{name}, {way.__name__}", off_eager(way, f, EQUAL), 1e-10)
-    what = "torch.compile of torch.func.grad at equal eigenvalues: the gradient of the rule"
-    return tally.row(area, what, "1e-10", beside=f"autograd: {left_to_autograd()}")
-
-
-def left_to_autograd() -> str:
-    f = partial(F.sqrtm, method="eigh", backward="autograd")
-    return "finite" if gradient(f, EQUAL).isfinite().all() else "not finite"
 
 
 def other_batches(area: str, quick: bool) -> Row:
