@@ -139,9 +139,14 @@ def features(*batch: int, seed: int = 0) -> Tensor:
     return torch.einsum("dc,nchw->ndhw", mix, x) + torch.arange(6.0)[:, None, None]
 
 
+def waves(y: Tensor) -> Tensor:
+    """As many weights, each of them different."""
+    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y)
+
+
 def weighted(y: Tensor) -> Tensor:
     """A loss in which every output counts differently."""
-    return (y * torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view(y.shape)).sum()
+    return (y * waves(y)).sum()
 
 
 def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -159,4 +164,18 @@ def unlike_at_first(module: nn.Module) -> nn.Module:
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.uniform_(part.running_mean, -0.5, 0.5)
             nn.init.uniform_(part.running_var, 0.5, 1.5)
+    return module
+
+
+def trained(name: str, **options: object) -> nn.Module:
+    """A module whose buffers and parameters are not those of the start."""
+    module = MODULES[name](**options)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() < 2:
+                parameter.uniform_(0.5, 1.5)
+            else:  # its rows stay of the scale that suits its inputs
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    for seed in (1, 2):
+        module(sample(name, seed=seed).to(next(module.parameters(), torch.ones(())).dtype))
     return module

@@ -3,33 +3,18 @@
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import torch
-from properties import spd, weights_like
+from operator_calls import OPERATORS, arguments
+from properties import spd
 from torch import Tensor
 from torch.testing import assert_close
 
 from covlayers import kernels
 from covlayers.kernels import conditions, fits, plain
 
-COEFFICIENTS = [1.875, -1.25, 0.375] * 3
-
-
-def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
-    scale = torch.linalg.matrix_norm(A, keepdim=True)
-    return {
-        "roots": (A, COEFFICIENTS, True),
-        "smith": (A, weights_like(A), scale, 0.01, 5),
-        "sign": (A, weights_like(A), scale, 8),
-    }[name]
-
-
-OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
-}
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
 

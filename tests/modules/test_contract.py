@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from built import BATCH_NORMS, MAPS, MODULES, NORMS, features, gradients, sample, weighted
+from built import BATCH_NORMS, MAPS, MODULES, NORMS, features, gradients, sample, trained, weighted
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
@@ -26,20 +26,6 @@ each_module = pytest.mark.parametrize("name", MODULES)
 each_of_maps = pytest.mark.parametrize("name", MAPS)
 each_norm = pytest.mark.parametrize("name", NORMS)
 each_batch_norm = pytest.mark.parametrize("name", BATCH_NORMS)
-
-
-def trained(name: str, **options) -> nn.Module:
-    """A module whose buffers and parameters are not those of the start."""
-    module = MODULES[name](**options)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.dim() < 2:
-                parameter.uniform_(0.5, 1.5)
-            else:  # its rows stay of the scale that suits its inputs
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
-    for seed in (1, 2):
-        module(sample(name, seed=seed).to(next(module.parameters(), torch.ones(())).dtype))
-    return module
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:

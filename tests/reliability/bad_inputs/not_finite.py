@@ -5,7 +5,7 @@ from functools import partial
 from itertools import product
 
 import torch
-from built import BATCH_NORMS, MODULES, sample
+from built import BATCH_NORMS, MODULES, sample, waves
 from properties import spd
 from torch import Tensor, nn
 
@@ -95,9 +95,7 @@ def value_and_gradient(f: Map, x: Tensor) -> tuple[Tensor, ...]:
     x = x.detach().clone().requires_grad_()
     y = f(x)
     outputs = y if isinstance(y, tuple) else (y,)
-    weights = (torch.sin(torch.arange(out[0].numel(), dtype=out.dtype)) for out in outputs)
-    pairs = zip(outputs, weights, strict=True)
-    loss = sum((out * weight.view(out.shape[1:])).sum() for out, weight in pairs)
+    loss = sum((out * waves(out[0])).sum() for out in outputs)
     return *(out.detach() for out in outputs), torch.autograd.grad(loss, x)[0]
 
 

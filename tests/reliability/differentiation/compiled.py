@@ -1,15 +1,14 @@
 """Compiled functions, modules and derivatives, other batches, and operators: as in eager."""
 
 import os
-import runpy
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import torch
 from built import MODULES, gradients, sample, unlike_at_first
+from operator_calls import OPERATORS, arguments
 from properties import relative_error, spd
 from rows import Row, row
 from tally import Tally
@@ -20,7 +19,6 @@ from covlayers.functional import METHODS
 from differentiation.differentiable import CASES, Function, flat
 from differentiation.transforms import inside, rules
 
-OPERATORS = runpy.run_path(str(Path(__file__).parents[2] / "kernels" / "test_operators.py"))
 BY_INDUCTOR = ("eigh", "covariance", "sqrtm, published", "sqrtm, products", "solve_lyapunov smith")
 MODULES_BY_INDUCTOR = ("DecorrelatedBatchNorm zca", "CovPool", "CrossCovPool", "WhiteningColoring")
 BATCHES = ((), (0,), (3,), (2, 2))
@@ -80,12 +78,12 @@ def off_gradients(compiled: nn.Module, module: nn.Module, x: Tensor) -> float:
 
 def operators(area: str) -> Row:
     outcomes = {}
-    for name, operator in OPERATORS["OPERATORS"].items():
+    for name, operator in OPERATORS.items():
         for batch in BATCHES:
             A = spd(*batch).float()
             for laid_out, view in (("", A), (", transposed", A.mT)):
                 found = torch.library.opcheck(
-                    operator, OPERATORS["arguments"](name, view), raise_exception=False
+                    operator, arguments(name, view), raise_exception=False
                 )
                 outcomes[f"{name} {batch}{laid_out}"] = set(found.values()) == {"SUCCESS"}
     return row(area, "operators of the kernels: torch.library.opcheck", outcomes)

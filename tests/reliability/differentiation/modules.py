@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 
 import torch
-from built import BATCH_NORMS, MODULES, sample, unlike_at_first
+from built import BATCH_NORMS, sample, trained
 from rows import Row
 from tally import Tally
 from torch import Tensor, nn
@@ -24,7 +24,9 @@ def module_rows(area: str, names: Sequence[str]) -> Iterator[Row]:
     forward, batched = Tally(), Tally()
     for name in names:
         for training in (True, False):
-            module, x = trained(name, training), sample(name, 4).double()
+            torch.manual_seed(0)
+            module = trained(name, dtype=torch.float64).train(training)
+            x = sample(name, 4).double()
             one = training and name in ONE_FUNCTION
             told = f"{name}, {'training' if training else 'evaluation'}"
             refuses = one or name in NO_FORWARD_MODE
@@ -35,14 +37,6 @@ def module_rows(area: str, names: Sequence[str]) -> Iterator[Row]:
     yield forward.row(area, what, f"{BOUND:.0e}")
     what = "modules, gradients of a batch of losses: one by one, or torch's error"
     yield batched.row(area, what, f"{BOUND:.0e}")
-
-
-def trained(name: str, training: bool) -> nn.Module:
-    torch.manual_seed(0)
-    module = unlike_at_first(MODULES[name]().double())
-    for seed in (1, 2):
-        module(sample(name, seed=seed).double())
-    return module.train(training)
 
 
 def judged(

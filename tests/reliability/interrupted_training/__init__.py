@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from rows import Row, row
-from torch import Tensor
+from same_bits import same
 
 from interrupted_training.forked import EXAMPLES, SHORT, Callbacks, fit, together
 
@@ -176,14 +176,3 @@ def content(folder: Path, version: int = 0) -> Any:
         return torch.load(checkpoint(folder, version), weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal to the last bit."""
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, Mapping):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b

@@ -1,15 +1,13 @@
 """Every type and layout, autocast on and off: the type that came, and its own rounding alone."""
 
 import math
-import runpy
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import torch
 from bad_inputs.calls import GOOD, tensors_of
-from built import KINDS, MODULES, sample
+from built import KINDS, MODULES, sample, trained
 from rows import Row
 from tally import Tally
 from torch import Tensor, nn
@@ -19,7 +17,6 @@ from precision.laid_out import DEVICE, SETTINGS, Setting
 from precision.trials import Run, Trial, errors
 
 AREA = "precision"
-CONTRACT = runpy.run_path(str(Path(__file__).parents[2] / "modules" / "test_contract.py"))
 QUICK = ("DecorrelatedBatchNorm zca", "GroupWhitening", "CovPool", "CovAttention")
 ROUNDINGS = 1000
 """In float32 and float64, each a change of the entries that came by their ε; 300 were measured."""
@@ -134,7 +131,7 @@ def of_torch(function: Run) -> Trial:
 
 def of_module(name: str, training: bool) -> Trial:
     torch.manual_seed(0)
-    module = CONTRACT["trained"](name).train(training)
+    module = trained(name).train(training)
     convolves = any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
     mode = "training" if training else "evaluation"
     return Trial(f"{name}, {mode}", [sample(name)], partial(copied, module), convolves)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from built import waves
 from torch import Tensor
 
 from precision.laid_out import Setting
@@ -83,11 +84,6 @@ def rounded(x: Tensor, eps: float) -> Tensor:
 def outputs(run: Run, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     y = run(*tensors)
     return (y,) if isinstance(y, Tensor) else y
-
-
-def waves(y: Tensor) -> Tensor:
-    """Gradients from above, different for each entry."""
-    return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y)
 
 
 def off(actual: Iterable[Tensor], expected: Iterable[Tensor]) -> float:

@@ -11,10 +11,11 @@ import torch
 from built import MODULES
 from distributed.parity import DOUBLE, Case, Result, compare, network
 from rows import Row, row
+from same_bits import same
 
 from process_groups import exchanges, lost_ranks, shard_trials, whole_layers
 from process_groups.ranks import results
-from process_groups.shared_training import described, running, same
+from process_groups.shared_training import described, running
 
 line = partial(row, "several processes")
 

@@ -127,11 +127,6 @@ def described(model: nn.Module) -> Result:
     return {**model.train().state_dict(), "evaluation": y}
 
 
-def same(one: Result, other: Result) -> bool:
-    """Bit for bit."""
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
 def written(model: nn.Module, case: Case, part: slice) -> Result:
     """The state after some more training, as a checkpoint has it, and its evaluation."""
     train(model, case, part)

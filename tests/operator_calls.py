@@ -1,0 +1,26 @@
+"""The operators of the kernels, and what to call them with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from properties import weights_like
+from torch import Tensor
+
+from covlayers import kernels
+
+COEFFICIENTS = [1.875, -1.25, 0.375] * 3
+
+
+def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
+    scale = torch.linalg.matrix_norm(A, keepdim=True)
+    return {
+        "roots": (A, COEFFICIENTS, True),
+        "smith": (A, weights_like(A), scale, 0.01, 5),
+        "sign": (A, weights_like(A), scale, 8),
+    }[name]
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
+}
