@@ -29,7 +29,7 @@ def rows(quick: bool) -> Iterator[Row]:
             yield from compared(Groups.of(folder, quick=quick))
         outcomes, seconds = lost_ranks.losses(2 if quick else 4)
         yield line(
-            f"a process is lost in a step: an error for the others in {lost_ranks.LIMIT:.0f} s",
+            "a process is lost in a step: an error for the others",
             outcomes,
             worst=f"{seconds:.1f} s, of which {lost_ranks.TIMEOUT.total_seconds():.0f} s timeout",
         )
