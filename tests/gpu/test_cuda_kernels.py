@@ -38,7 +38,7 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
 # of Smith, 1.5e-6 of the sign.
 @each_operator
 @pytest.mark.parametrize("n", [2, 5, 16, 17, 32, 33, 64])
-def test_as_accurate_as_the_twin(name: str, n: int) -> None:
+def test_errors_of_rounding_alone(name: str, n: int) -> None:
     A = spd(70, n=n).float()
     results = OPERATORS[name](
         *(x.cuda() if isinstance(x, Tensor) else x for x in arguments(name, A))

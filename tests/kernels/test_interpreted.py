@@ -1,4 +1,4 @@
-"""The kernels, in Triton's interpreter, against their twins and against float64."""
+"""The kernels, in Triton's interpreter, against float64."""
 
 import json
 import os
@@ -12,15 +12,13 @@ pytest.importorskip("triton")
 HERE = Path(__file__).parent
 
 
-def test_as_accurate_as_the_twin() -> None:
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(HERE.parent)}
+def test_errors_are_within_their_bounds() -> None:
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | paths | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(
         [sys.executable, HERE / "interpreted.py"], env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
     records = json.loads(run.stdout)
     assert len(records) > 100
-    failed = [
-        (what, kernel, twin) for what, kernel, twin in records if not kernel <= max(2 * twin, 1e-5)
-    ]
-    assert not failed
+    assert [record for record in records if not record[1] <= record[2]] == []
