@@ -1,7 +1,7 @@
 """The way through the spectrum leads where the steps lead: value, gradient and second derivative.
 
-The reference is the same cell in float64, which always takes the steps. Measured with torch 2.11
-and 2.14 over six draws, at most: values 2.3e-5; gradients 3.4e-4 at the condition number of 1e4
+The reference is the same cell in float64, which always takes the steps. Measured with torch 2.14
+over six draws, at most: values 2.3e-5; gradients 3.4e-4 at the condition number of 1e4
 and 4.1e-5 elsewhere; with autograd the forward derivative 1.7e-4, the gradient 1.9e-4, the second
 derivative 9.2e-4. The steps in float32 are off by 4.9e-4 where the gradients are worst.
 """

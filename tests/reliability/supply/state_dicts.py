@@ -82,8 +82,8 @@ def rounding(cov: Tensor) -> float:
     """By how much the inverse root of a stored covariance depends on LAPACK: nεκ.
 
     An eigendecomposition is off by nε of the largest eigenvalue, and that is nεκ of the smallest
-    one, whose inverse root is the largest. Of 0.1.0 κ is 7377: nεκ is 5.3e-3, and two builds of
-    LAPACK gave outputs 9.0e-4 apart.
+    one, whose inverse root is the largest. Of 0.1.0 κ is 7377: nεκ is 5.3e-3, and the output
+    of today is 9.0e-4 from the stored one.
     """
     values = torch.linalg.eigvalsh(cov.double())
     return len(cov) * torch.finfo(cov.dtype).eps * float(values[-1] / values[0])
