@@ -6,10 +6,10 @@ from itertools import product
 import mpmath
 import pytest
 import torch
-from properties import EXPONENTS, relative_error, spd, value_and_gradient, weights_like
 from torch import Tensor
 
 from covlayers.functional import METHODS
+from tests.properties import EXPONENTS, relative_error, spd, value_and_gradient, weights_like
 
 PROMISED = {1e2: 1e-10, 1e4: 1e-8, 1e6: 1e-6}
 SLACK = {("eigh", "loewner"): 1, ("polar_express", "smith"): 100}

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton")
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_as_accurate_as_the_twin() -> None:
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(HERE.parent)}
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
-        [sys.executable, HERE / "interpreted.py"], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tests.kernels.interpreted"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     records = json.loads(run.stdout)
