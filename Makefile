@@ -35,7 +35,7 @@ test-versions: ## run the tests with each of TORCH_VERSIONS, on one and on two t
 	done
 
 reliability: $(VENV)/.extra-examples $(VENV)/.extra-test ## try and count what is promised
-	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/reliability.py --output docs/reliability.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability.reliability --output docs/reliability.json
 
 lint: $(VENV)/.extra-dev ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -46,7 +46,7 @@ docs: $(VENV)/.extra-docs ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -n -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.extra-bench ## measure time, memory and error; how they grow; what is promised
-	set -e; for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py; done
+	set -e; for script in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$script; done
 
 all: $(VENV)/.extra-all ## install every extra
 

@@ -10,9 +10,9 @@ from covlayers import functional
 
 if find_spec("triton") is None:  # these are imported where a kernel is launched, and not before
     collect_ignore_glob = [
-        "covlayers/kernels/*_iteration.py",
-        "covlayers/kernels/launch.py",
-        "covlayers/kernels/tile.py",
+        "covlayers/functional/_iterations/*_kernel.py",
+        "covlayers/functional/_iterations/launch.py",
+        "covlayers/functional/_iterations/tile.py",
     ]
 
 

@@ -6,9 +6,9 @@ from functools import partial
 from importlib import import_module, util
 
 import torch
-from published import PUBLISHED
 from torch import Tensor
 
+from benchmarks.published import PUBLISHED
 from covlayers import functional as F
 
 Outputs = Tensor | tuple[Tensor, ...]

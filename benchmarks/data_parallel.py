@@ -1,6 +1,6 @@
 r"""A training step of a small network in one process and in two, on one machine.
 
-    python benchmarks/data_parallel.py [--quick] [--output FILE]
+    python -m benchmarks.data_parallel [--quick] [--output FILE]
 
 DistributedDataParallel over gloo, one thread a process, the same batch shared out. Beside the
 gradients, a whitening layer of :math:`C` channels in :math:`G` groups sums over the processes, once
@@ -22,12 +22,12 @@ from statistics import quantiles
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from measure import Row, seconds
-from record import begin, command_line, finish, parse
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import covlayers as cl
+from benchmarks.measure import Row, seconds
+from benchmarks.record import begin, command_line, finish, parse
 
 Case = tuple[int, int]
 """Channels and groups of a layer."""

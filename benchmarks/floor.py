@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from measure import milliseconds
 from torch import Tensor, nn
-from training_step import step
+
+from benchmarks.measure import milliseconds
+from benchmarks.training_step import step
 
 
 class _Products(torch.autograd.Function):

@@ -1,6 +1,6 @@
 """What holds of a matrix root besides its speed, here and elsewhere, each tried on the spot.
 
-    python benchmarks/guarantees.py [--output FILE]
+    python -m benchmarks.guarantees [--output FILE]
 
 Prints the table of the README. ``yes`` says that it holds for the root and, where there is one, for
 the inverse root; anything else is what happened first.
@@ -9,12 +9,12 @@ the inverse root; anything else is what happened first.
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from cells import Run, eigh_powers, spd_learn
-from measure import Row, spd
-from record import begin, command_line, finish, parse
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from benchmarks.cells import Run, eigh_powers, spd_learn
+from benchmarks.measure import Row, spd
+from benchmarks.record import begin, command_line, finish, parse
 from covlayers import functional as F
 
 CONDITION = 10.0

@@ -1,6 +1,6 @@
 """Time and memory of a training step of the second-order heads, beside averages and plain eigh.
 
-    python benchmarks/heads.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python -m benchmarks.heads [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 The sizes are those of the papers: the last stage of a ResNet reduced to 256 channels, the tokens of
 a small vision transformer, the last stage of a ResNet-50 over the frames of a clip. ``relative`` is
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from published import isqrt_cov, mpa
-from published_layers import TextbookPool
 from torch import Tensor, nn
-from training_step import Group, command
 
 import covlayers as cl
+from benchmarks.published import isqrt_cov, mpa
+from benchmarks.published_layers import TextbookPool
+from benchmarks.training_step import Group, command
 from covlayers import functional as F
 
 FEATURES = (32, 256, 14, 14)

@@ -1,6 +1,6 @@
 """Time of a training step, and memory kept for it, of the normalisation layers and their peers.
 
-    python benchmarks/layers.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python -m benchmarks.layers [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 A step is one forward and one backward pass. ``relative`` is the time over that of a textbook
 whitening of the same features: transpose, centre, five Newton-Schulz steps, all left to autograd.
@@ -14,13 +14,13 @@ from functools import partial
 from itertools import product
 
 import torch
-from floor import FourProducts, four_products
-from measure import Row
-from published_layers import TextbookIterNorm
 from torch import Tensor, nn
-from training_step import Group, command
 
 import covlayers as cl
+from benchmarks.floor import FourProducts, four_products
+from benchmarks.measure import Row
+from benchmarks.published_layers import TextbookIterNorm
+from benchmarks.training_step import Group, command
 from covlayers import functional as F
 
 # The shape of the features, and the channels of a group.

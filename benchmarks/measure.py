@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from cells import EXPONENTS, Cell, Outputs, Run
-from memory import peak_bytes, saved_bytes
 from torch import Tensor
+
+from benchmarks.cells import EXPONENTS, Cell, Outputs, Run
+from benchmarks.memory import peak_bytes, saved_bytes
 
 Row = dict[str, Any]
 ROUNDS = 5

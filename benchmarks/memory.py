@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 
 import torch
-from cells import Run
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import profile
+
+from benchmarks.cells import Run
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own messages, two a run
 

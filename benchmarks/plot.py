@@ -1,6 +1,6 @@
 """Figures from the results of ``run.py``: time against size, and time against error.
 
-    python benchmarks/plot.py [RESULTS] [--output FOLDER]
+    python -m benchmarks.plot [RESULTS] [--output FOLDER]
 
 Registered cells are solid lines and discs, peers dashed lines and open squares. Where the whole
 grid was measured, its other cells are the small dots.
@@ -14,11 +14,12 @@ from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
-from labels import Anchors, beside_line_ends, beside_points
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+
+from benchmarks.labels import Anchors, beside_line_ends, beside_points
 
 Row = Mapping[str, Any]
 FUNCTIONS = ("sqrtm", "invsqrtm")

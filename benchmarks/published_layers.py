@@ -1,8 +1,9 @@
 """Layers as one writes them by hand from the papers: every step in the graph, every copy kept."""
 
 import torch
-from published import Root, iter_norm
 from torch import Tensor, nn
+
+from benchmarks.published import Root, iter_norm
 
 
 class TextbookIterNorm(nn.Module):

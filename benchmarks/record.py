@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from schemas import SCHEMAS
 
 import covlayers
+from benchmarks.schemas import SCHEMAS
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -120,7 +120,7 @@ def surroundings(script: str, arguments: Sequence[str], device: str) -> dict[str
         "torch": torch.__version__,
         "python": platform.python_version(),
         "covlayers": covlayers.__version__,
-        "command": shlex.join(["python", f"benchmarks/{script}", *arguments]),
+        "command": shlex.join(["python", "-m", f"benchmarks.{Path(script).stem}", *arguments]),
         "dtype": "float32",
     }
 

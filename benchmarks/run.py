@@ -1,6 +1,6 @@
 """Time, memory and error of every registered method and backward rule, and of their peers.
 
-    python benchmarks/run.py [--quick] [--device cpu|cuda|auto] [--dtypes T ...] [--output FILE]
+    python -m benchmarks.run [--quick] [--device cpu|cuda|auto] [--dtypes T ...] [--output FILE]
 
 The table goes to standard output, the figures to ``benchmarks/results/``. Speed is to be read
 within one run: ``relative`` is the time over that of ``eigh x loewner`` in the same group.
@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from itertools import product
 
 import torch
-from cells import EXPONENTS, peers, registered_cells
-from measure import Problem, Row, measure
-from record import begin, command_line, finish, parse, positive
+
+from benchmarks.cells import EXPONENTS, peers, registered_cells
+from benchmarks.measure import Problem, Row, measure
+from benchmarks.record import begin, command_line, finish, parse, positive
 
 # Comparable work, where that leaves a matrix.
 BATCHES = {4: 1024, 8: 512, 16: 256, 32: 128, 64: 64, 128: 32, 256: 8, 512: 2, 1024: 1}

@@ -1,6 +1,6 @@
 """How time and memory grow with the size of the matrices, their number and the positions.
 
-    python benchmarks/scaling.py [--quick] [--device cpu|cuda|auto] [--output FILE]
+    python -m benchmarks.scaling [--quick] [--device cpu|cuda|auto] [--output FILE]
 
 One of ``n`` (the channels), ``batch`` and ``positions`` varies, the others stay. An exponent is the
 slope of the least squares line through the logarithms of the upper half of the sizes: 3 along ``n``
@@ -15,13 +15,13 @@ from functools import partial
 from statistics import linear_regression
 
 import torch
-from measure import Row, milliseconds, spd
-from memory import kept_bytes, peak_bytes
-from record import begin, command_line, finish, parse
 from torch import Tensor, nn
-from training_step import step
 
 import covlayers as cl
+from benchmarks.measure import Row, milliseconds, spd
+from benchmarks.memory import kept_bytes, peak_bytes
+from benchmarks.record import begin, command_line, finish, parse
+from benchmarks.training_step import step
 from covlayers import functional as F
 
 FIXED = {"n": 64, "batch": 16, "positions": 256}

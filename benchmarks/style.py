@@ -1,6 +1,6 @@
 """Time and memory of a training step of whitening-coloring and its peers.
 
-    python benchmarks/style.py [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
+    python -m benchmarks.style [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 A step is one forward and one backward pass, to content and style: the two halves of the input. The
 sizes are those of the third and fourth stage of a VGG. ``relative`` is the time over that of the
@@ -13,11 +13,11 @@ See ``training_step.py`` for what is measured, and for the spread of the times.
 from collections.abc import Iterator, Sequence
 
 import torch
-from measure import Row
 from torch import Tensor, nn
-from training_step import Group, command
 
 import covlayers as cl
+from benchmarks.measure import Row
+from benchmarks.training_step import Group, command
 from covlayers import functional as F
 
 SHAPES = ((2, 256, 64, 64), (1, 512, 64, 64))

@@ -1,6 +1,6 @@
 """What this release promises of time, memory and error, and whether it holds here.
 
-    python benchmarks/targets.py [--quick] [--device cpu|cuda|auto] [--output FILE]
+    python -m benchmarks.targets [--quick] [--device cpu|cuda|auto] [--output FILE]
 
 Every promise of time is a ratio within this run: the two sides take turns. A promise that bounds
 the errors of a matrix function holds only if they keep to the bounds too. The exit status is 0
@@ -13,16 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
-from cells import Cell, peers, registered_cells
-from floor import four_products
-from layers import BASELINE, EPS, FLOOR, features
-from measure import Problem, Row, measure
-from published import isqrt_cov, mpa
-from published_layers import TextbookIterNorm, TextbookPool
-from record import begin, command_line, finish, parse
-from training_step import Group, measured
 
 import covlayers as cl
+from benchmarks.cells import Cell, peers, registered_cells
+from benchmarks.floor import four_products
+from benchmarks.layers import BASELINE, EPS, FLOOR, features
+from benchmarks.measure import Problem, Row, measure
+from benchmarks.published import isqrt_cov, mpa
+from benchmarks.published_layers import TextbookIterNorm, TextbookPool
+from benchmarks.record import begin, command_line, finish, parse
+from benchmarks.training_step import Group, measured
 
 BATCHES = {16: 256, 64: 64, 128: 32, 256: 8}
 LAYERS = (((64, 64, 32, 32), 64), ((32, 256, 14, 14), 256), ((32, 256, 14, 14), 64))

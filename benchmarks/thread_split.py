@@ -1,6 +1,6 @@
 """Why eigendecompositions are not shared out among threads of Python.
 
-    python benchmarks/thread_split.py [--quick] [--output FILE]
+    python -m benchmarks.thread_split [--quick] [--output FILE]
 
 torch.linalg.eigh goes through a batch matrix by matrix. Here two threads take half of the batch
 each; then the whole batch is decomposed again, in the same process. ``split`` and ``again`` are
@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
-from measure import Row, milliseconds, spd
-from record import begin, command_line, finish, parse
 from torch import Tensor
+
+from benchmarks.measure import Row, milliseconds, spd
+from benchmarks.record import begin, command_line, finish, parse
 
 BATCHES = {16: 256, 64: 64, 128: 32, 256: 8}
 CONDITION = 1e4

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import Row, milliseconds
-from memory import kept_bytes, peak_bytes
-from record import begin, command_line, finish, parse
 from torch import Tensor, nn
+
+from benchmarks.measure import Row, milliseconds
+from benchmarks.memory import kept_bytes, peak_bytes
+from benchmarks.record import begin, command_line, finish, parse
 
 
 @dataclass(frozen=True)

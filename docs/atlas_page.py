@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import decision_figure
-import figures
+import rule_figures
 from results import Cells, Row, load, provenance
 from tables import number, short, table, unbroken
 
@@ -68,7 +68,7 @@ def write(results: Path, folder: Path) -> None:
     cells = at_one_size(found["rows"])
     text = f"{measured(cells)}\n\n{provenance(found)}\n"
     (folder / "measured.md").write_text(text)
-    with rc_context(figures.STYLE | {"savefig.transparent": True}):
+    with rc_context(rule_figures.STYLE | {"savefig.transparent": True}):
         for name, draw in {"cells": grid, "decision": decision_figure.draw}.items():
             draw(cells).savefig(folder / f"{name}.svg", metadata={"Date": None})
 
@@ -136,9 +136,9 @@ def draw_cell(
         axes.add_patch(Rectangle(*box, fill=False, edgecolor=OUTLINE, linewidth=2))
 
 
-# The picture of the README: PYTHONPATH=benchmarks python docs/atlas_page.py
+# The picture of the README: PYTHONPATH=. python docs/atlas_page.py
 if __name__ == "__main__":
     docs = Path(__file__).parent
     run = load(docs.parent / "benchmarks" / "results", "matrix_functions", "cpu")
-    with rc_context(figures.STYLE | {"savefig.transparent": True}):
+    with rc_context(rule_figures.STYLE | {"savefig.transparent": True}):
         grid(at_one_size(run["rows"])).savefig(docs / "_static" / "cells.png", dpi=110)

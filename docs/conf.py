@@ -10,7 +10,7 @@ import covlayers
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-sys.path[:0] = [str(DOCS), str(RESULTS.parent)]
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 project = "covlayers"
 author = "the covlayers authors"
@@ -88,7 +88,7 @@ sphinx_gallery_conf = {
     "filename_pattern": "/plot_",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
-    "reset_modules": ("matplotlib", "figures.dress"),
+    "reset_modules": ("matplotlib", "rule_figures.dress"),
     "image_srcset": ["2x"],
     "download_all_examples": False,
     "show_signature": False,
@@ -118,15 +118,15 @@ pygments_dark_style = "monokai"
 def setup(app: Sphinx) -> None:
     """Draw the figures and write the tables before the pages that show them are read."""
     import atlas_page
-    import figures
     import llms_txt
     import performance_page
     import reliability_page
+    import rule_figures
     import stability_page
     import support_page
 
     generated = DOCS / "_static" / "generated"
-    figures.draw(generated)
+    rule_figures.draw(generated)
     atlas_page.write(RESULTS, generated / "atlas")
     performance_page.write(RESULTS, generated / "performance")
     reliability_page.write(generated / "reliability")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import GREY
 from results import Cells
+from rule_figures import GREY
 from tables import short
 
 Numbers = Callable[[Cells], str]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 
-import plot
 from matplotlib import rc_context
 
-import figures
+import rule_figures
+from benchmarks import plot
 from results import Results, Row, load, provenance
 from tables import number, table, unbroken
 
@@ -33,7 +33,9 @@ def figures_of(name: str, device: str, results: Results, folder: Path) -> str:
     """What shows the figures, if the part has any."""
     if name != "matrix_functions":
         return ""
-    with rc_context(figures.STYLE | {"text.color": figures.GREY, "savefig.transparent": True}):
+    with rc_context(
+        rule_figures.STYLE | {"text.color": rule_figures.GREY, "savefig.transparent": True}
+    ):
         paths = plot.draw(results, folder, f"{name}-{device}")
     lines = "\n\n".join(
         f"```{{figure}} /_static/generated/performance/{path.name}\n"

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from record import validate
-from schemas import SCHEMAS
+from benchmarks.record import validate
+from benchmarks.schemas import SCHEMAS
 
 Row = Mapping[str, Any]
 Results = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Tables of the page on numerical stability, computed with the library when the page is built.
 
-    PYTHONPATH=benchmarks python docs/stability_page.py
+    PYTHONPATH=. python docs/stability_page.py
 
 Errors are relative in Frobenius norm, worst of a batch, against a float64 eigendecomposition with
 the divided differences typed out (:func:`measure.reference`).
@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from cells import EXPONENTS, Run, eigh_powers
-from measure import Problem, reference, relative_error, spd, symmetric
 from torch import Tensor
 
+from benchmarks.cells import EXPONENTS, Run, eigh_powers
+from benchmarks.measure import Problem, reference, relative_error, spd, symmetric
 from covlayers import functional as F
 from tables import short, table
 
@@ -50,7 +50,7 @@ def write(folder: Path) -> None:
 def made() -> str:
     """By which command."""
     return (
-        "`PYTHONPATH=benchmarks python docs/stability_page.py` prints these tables; here they are "
+        "`PYTHONPATH=. python docs/stability_page.py` prints these tables; here they are "
         f"from torch {torch.__version__} on a CPU."
     )
 

@@ -18,7 +18,7 @@ def write(folder: Path) -> None:
         (folder / f"{name}.md").write_text(rows_of(rows) + "\n")
     facts = found["metadata"]
     (folder / "provenance.md").write_text(
-        f"`python tests/support.py`: {facts['tests']} tests, torch {facts['torch']}, "
+        f"`python -m tests.support`: {facts['tests']} tests, torch {facts['torch']}, "
         f"{facts['date']}.\n"
     )
 

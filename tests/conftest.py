@@ -2,15 +2,12 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 Script = Callable[[str], ModuleType]
 Measure = Callable[..., dict[str, Any]]
@@ -27,11 +24,9 @@ def _seed() -> None:
 
 
 @pytest.fixture(scope="session")
-def script() -> Iterator[Script]:
-    """A script by its name, its siblings found beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield importlib.import_module
+def script() -> Script:
+    """A benchmark by its name."""
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from properties import weights_like
 from torch import Tensor
 
-from covlayers import kernels
+from covlayers.functional import _iterations
+from tests.properties import weights_like
 
 COEFFICIENTS = [1.875, -1.25, 0.375] * 3
 
@@ -22,5 +22,5 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
+    name: getattr(_iterations, name) for name in ("roots", "smith", "sign")
 }

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 import torch
-from built import features
 from torch import Tensor, nn
 
 import covlayers as cl
+from tests.built import features
 
 LAYERS: dict[str, tuple[int, Callable[..., nn.Module]]] = {
     "one group": (

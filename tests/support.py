@@ -1,4 +1,4 @@
-"""What works with what, as the tests show it: ``python tests/support.py`` writes docs/support.json.
+"""What works with what, as the tests show it: ``python -m tests.support`` writes docs/support.json.
 
 A test that shows a property carries ``@pytest.mark.support(property, of=parameter)``: it holds for
 what that parameter names, by default ``name``. Where the subject is right to raise, the test says
@@ -41,7 +41,7 @@ def main() -> int:
     tested, written = set(outcomes.said), cells(json.loads(FILE.read_text())["tables"])
     for words, difference in (("lacks", tested - written), ("is alone with", written - tested)):
         if difference:
-            print(f"{FILE.name} {words} {sorted(difference)}; run python tests/support.py")
+            print(f"{FILE.name} {words} {sorted(difference)}; run python -m tests.support")
     return int(tested != written)
 
 

@@ -1,6 +1,9 @@
-"""A file imports only floors below its own."""
+"""The folders stand on one another, and what an underscore marks stays in its own top folder."""
 
 import ast
+import importlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,66 +11,29 @@ import pytest
 import covlayers
 
 ROOT = Path(covlayers.__file__).parent
-FLOORS = [
-    ["functional.checks", "functional.precision", "functional.collective", "functional.layout"],
-    ["functional.func_transforms"],
-    ["functional.linalg", "functional.triangle"],
-    ["functional.batch_moments"],
-    ["functional.spectrum", "functional.covariance", "functional.batch_transform"],
-    ["functional.coupled_iteration", "kernels.conditions", "kernels.tile"],
-    ["kernels.plain", "kernels.coupled_iteration"],
-    ["kernels.smith_iteration", "kernels.sign_iteration"],
-    ["kernels.launch"],
-    ["kernels.operators"],
-    ["kernels"],
-    ["functional.core", "functional.lyapunov_solvers"],
-    ["functional.gaussian", "functional.weighted_moments"],
-    ["functional.spectra", "functional.lyapunov", "functional.methods.minimax"],
-    ["functional.saved"],
-    ["functional.rule", "functional.refinement", "functional.methods.normalised"],
-    ["functional.methods.eigh", "functional.methods.newton_schulz", "functional.methods.taylor"],
-    ["functional.methods.pade", "functional.methods.polar_express"],
-    ["functional.methods.through_spectrum"],
-    ["functional.methods.auto"],
+# From the ground up. A folder stands for all its files but those named by themselves.
+LAYERS = [
+    ["functional._base"],
+    ["functional._iterations"],
+    ["functional.core", "functional.functions", "functional.saved", "functional.rule"],
+    ["functional.solvers", "functional.lyapunov", "functional.covariances", "functional.triangle"],
+    ["functional.gaussian", "functional._batch"],
     ["functional.methods"],
-    ["functional.backwards.gap_rule"],
-    ["functional.backwards.gaps", "functional.backwards.power_iteration"],
-    ["functional.backwards.unrolled"],
-    ["functional.backwards.autograd"],
-    ["functional.backwards.loewner", "functional.backwards.lyapunov", "functional.backwards.smith"],
     ["functional.backwards"],
-    ["functional.matrix_functions", "functional.eigh"],
-    ["functional.whitening", "functional.whitening_matrix", "functional.projector"],
-    ["functional.whitening_coloring"],
     ["functional"],
-    ["modules.sync", "modules.derived_buffers", "modules.observations", "modules.place"],
-    ["modules.channel_affine"],
-    ["modules.reduction", "modules.build_pool", "modules.covariance_function"],
-    ["modules.style_inputs"],
-    ["modules.running_moments", "modules.data_statistics"],
-    ["modules.covariance_norm", "modules.group_whitening", "modules.switchable_whitening"],
-    ["modules.power_norm", "modules.attention", "modules.temporal_attention"],
-    ["modules.batchnorm", "modules.pca_norm", "modules.whitening"],
-    ["modules.pooling", "modules.cross_pooling"],
-    ["modules.pooling_presets", "modules.whitening_presets"],
-    ["modules.temporal", "modules.vision_transformer"],
-    ["modules.style", "modules.style_losses"],
-    ["modules.style_variants"],
+    ["modules._derived_buffers"],
+    ["modules.norms", "modules.data", "modules.pooling", "modules.style"],
+    ["modules.video"],
     ["modules"],
-    ["surgery.convert", "surgery.neighbours", "surgery.statistics", "surgery.conditioning"],
-    ["surgery.fold", "surgery.pooled_features"],
-    ["surgery.heads"],
     ["surgery"],
     [""],
 ]
+LAYER_OF = {place: layer for layer, places in enumerate(LAYERS) for place in places}
+# What the layers use of the functional tier beside its public names.
+CORES = {"functional._base", "functional._batch"}
 # Imported where a kernel is launched, and not before.
-KERNELS = {
-    "kernels.tile",
-    "kernels.coupled_iteration",
-    "kernels.smith_iteration",
-    "kernels.sign_iteration",
-}
-FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+WITH_TRITON = ("tile", "roots_kernel", "smith_kernel", "sign_kernel")
+ALLOWED = {"covlayers", "torch", "einops"}
 
 
 def module_name(path: Path) -> str:
@@ -76,62 +42,79 @@ def module_name(path: Path) -> str:
 
 
 FILES = {module_name(path): path for path in ROOT.rglob("*.py")}
+each_file = pytest.mark.parametrize("name", sorted(FILES))
 
 
-def test_every_file_has_a_floor() -> None:
-    assert FLOOR_OF.keys() == FILES.keys()
+def place_of(name: str) -> str:
+    """The nearest of the places in ``LAYERS``: the file itself or a folder around it."""
+    while name not in LAYER_OF:
+        name = name.rpartition(".")[0]
+    return name
 
 
-def imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(name: str) -> Iterator[tuple[str, str]]:
+    """Every file of the library that a file imports, and the name that it takes of it."""
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("covlayers"):
             module = (node.module or "").removeprefix("covlayers").removeprefix(".")
             for alias in node.names:
                 inner = f"{module}.{alias.name}".removeprefix(".")
-                found.add(inner if inner in FILES and inner != "functional.eigh" else module)
+                yield (inner, "") if inner in FILES else (module, alias.name)
         if isinstance(node, ast.Import):
             assert not any(alias.name.startswith("covlayers") for alias in node.names)
-    return found
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+def private(name: str) -> bool:
+    return any(part.startswith("_") for part in name.split("."))
+
+
+@each_file
 def test_imports_go_downward(name: str) -> None:
-    for imported in imports(FILES[name]):
-        assert FLOOR_OF[imported] < FLOOR_OF[name], f"{name} imports {imported}, above or beside it"
+    own = LAYER_OF[place_of(name)]
+    for imported, _ in imports(name):
+        assert LAYER_OF[place_of(imported)] <= own, f"{name} imports {imported}, above it"
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
+def test_no_two_files_import_each_other() -> None:
+    graph = {name: {imported for imported, _ in imports(name)} - {name} for name in FILES}
+    left = dict(graph)
+    while free := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left
+
+
+@each_file
+def test_what_an_underscore_marks_stays_in_its_top_folder(name: str) -> None:
+    top = name.split(".")[0]
+    for imported, taken in imports(name):
+        if private(imported) or private(taken):
+            own = imported.split(".")[0] == top
+            core = top in ("modules", "surgery") and place_of(imported) in CORES
+            core = core and not private(taken)
+            assert own or core, f"{name} imports {imported} {taken}"
+
+
+@each_file
 def test_a_file_is_one_idea(name: str) -> None:
     assert len(FILES[name].read_text().splitlines()) <= 220
 
 
+@each_file
+def test_no_name_shadows_a_file(name: str) -> None:
+    package, _, own = name.rpartition(".")
+    if own:
+        parent = importlib.import_module(f"covlayers.{package}".rstrip("."))
+        assert not callable(getattr(parent, own, None)), f"{package}.{own} is a function"
+
+
 def test_the_library_imports_torch_and_einops_alone() -> None:
+    with_triton = {f"functional._iterations.{file}" for file in WITH_TRITON}
+    assert with_triton <= FILES.keys()
     for name, path in FILES.items():
-        triton = {"triton"} if name in KERNELS else set()
+        triton = {"triton"} if name in with_triton else set()
+        allowed = ALLOWED | {*sys.stdlib_module_names} | triton
         for node in ast.walk(ast.parse(path.read_text())):
-            modules = (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-            for module in modules:
-                assert module.split(".")[0] in triton | {
-                    "covlayers",
-                    "torch",
-                    "einops",
-                    "abc",
-                    "collections",
-                    "contextlib",
-                    "copy",
-                    "dataclasses",
-                    "fnmatch",
-                    "functools",
-                    "importlib",
-                    "itertools",
-                    "math",
-                    "typing",
-                    "warnings",
-                }
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {imported.split(".")[0] for imported in names} <= allowed

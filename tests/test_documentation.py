@@ -1,4 +1,4 @@
-"""Every public name says all that it has to: ``python tests/test_documentation.py`` counts it.
+"""Every public name says all that it has to: ``python -m tests.test_documentation`` counts it.
 
 The names are the classes and functions of ``__all__``; the menus METHODS and BACKWARDS are
 described on the page of the functions.

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from built import MODULES, sample, unlike_at_first
-from properties import spd
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import functional as F
 from covlayers.functional import METHODS
+from tests.built import MODULES, sample, unlike_at_first
+from tests.properties import spd
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

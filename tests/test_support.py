@@ -15,13 +15,12 @@ DOCS = ROOT / "docs"
 
 
 @pytest.fixture
-def page(script, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(DOCS)
+def page() -> ModuleType:
     return importlib.import_module("support_page")
 
 
 def test_the_file_has_what_is_tested_and_no_more() -> None:
-    command = [sys.executable, "tests/support.py", "--check"]
+    command = [sys.executable, "-m", "tests.support", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 

@@ -4,6 +4,12 @@ Tensors in, tensors out, for any batch shape ``(*, n, n)``. Read :mod:`covlayers
 first; :data:`METHODS` and :data:`BACKWARDS` are the menus.
 """
 
+from covlayers.functional._base.errors import (
+    ConvergenceError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnsupportedError,
+)
 from covlayers.functional.backwards import (
     BACKWARDS,
     Autograd,
@@ -19,19 +25,12 @@ from covlayers.functional.backwards import (
     TruncatedGaps,
     Unrolled,
 )
-from covlayers.functional.backwards.gap_rule import GapRule
-from covlayers.functional.checks import (
-    ConvergenceError,
-    InvalidTypeError,
-    InvalidValueError,
-    UnsupportedError,
-)
+from covlayers.functional.backwards._gap_rule import GapRule
 from covlayers.functional.core import DirectMethod, MatrixFunction, Method, SpectralMethod
-from covlayers.functional.covariance import covariance, cross_covariance, shrink
-from covlayers.functional.eigh import eigh
+from covlayers.functional.covariances import covariance, cross_covariance, shrink
+from covlayers.functional.eigendecomposition import eigh
 from covlayers.functional.gaussian import gaussian_embedding
 from covlayers.functional.lyapunov import solve_lyapunov
-from covlayers.functional.lyapunov_solvers import LyapunovSolver
 from covlayers.functional.matrix_functions import (
     invsqrtm,
     logm,
@@ -48,14 +47,15 @@ from covlayers.functional.methods import (
     PolarExpress,
     Taylor,
 )
-from covlayers.functional.methods.normalised import NormalisedMethod
+from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.projector import spectral_projector
 from covlayers.functional.rule import Backward, Rule
 from covlayers.functional.saved import Saved
+from covlayers.functional.solvers import LyapunovSolver
 from covlayers.functional.triangle import triu_matrix, triu_vector
 from covlayers.functional.whitening import color, whiten
 from covlayers.functional.whitening_coloring import whiten_color
-from covlayers.functional.whitening_matrix import whitening_matrix
+from covlayers.functional.whitening_kinds import whitening_matrix
 
 __all__ = [
     "BACKWARDS",

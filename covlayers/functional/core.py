@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from covlayers.functional.checks import UnsupportedError
-from covlayers.functional.linalg import rebuild
-from covlayers.functional.spectrum import positive
+from covlayers.functional._base.decomposition import positive
+from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.linalg import rebuild
 
 Spectrum = tuple[Tensor, Tensor]
 Fns = tuple["MatrixFunction", ...]

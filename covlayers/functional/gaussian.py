@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_number
-from covlayers.functional.covariance import covariance
-from covlayers.functional.precision import full_precision
+from covlayers.functional._base.checks import check_number
+from covlayers.functional._base.precision import full_precision
+from covlayers.functional.covariances import covariance
 
 
 @full_precision

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import (
+from covlayers.functional._base.checks import (
     check_broadcast,
     check_same,
     check_shape,
     check_square,
     choose,
 )
-from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
-from covlayers.functional.linalg import symmetric, symmetrised
-from covlayers.functional.lyapunov_solvers import SOLVERS, LyapunovSolver
-from covlayers.functional.precision import full_precision, no_autocast
+from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
+from covlayers.functional._base.linalg import symmetric, symmetrised
+from covlayers.functional._base.precision import full_precision, no_autocast
+from covlayers.functional.solvers import SOLVERS, LyapunovSolver
 
 
 def lyapunov(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:

@@ -4,15 +4,15 @@ import math
 
 from torch import Tensor
 
+from covlayers.functional._base.checks import check_number, check_square, choose
+from covlayers.functional._base.linalg import symmetric, symmetrised
+from covlayers.functional._base.precision import full_precision
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.checks import check_number, check_square, choose
 from covlayers.functional.core import Fns, Method
-from covlayers.functional.linalg import symmetric, symmetrised
+from covlayers.functional.functions import INVSQRT, LOG, ROOTS, SQRT, power
 from covlayers.functional.methods import METHODS
-from covlayers.functional.methods.through_spectrum import shorter_way
-from covlayers.functional.precision import full_precision
+from covlayers.functional.methods._through_spectrum import shorter_way
 from covlayers.functional.rule import Backward
-from covlayers.functional.spectra import INVSQRT, LOG, ROOTS, SQRT, power
 
 
 def choose_method(method: str | Method) -> Method:

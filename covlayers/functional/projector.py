@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_at_most, check_count, check_square
+from covlayers.functional._base.checks import check_at_most, check_count, check_square
+from covlayers.functional._base.precision import full_precision
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.matrix_functions import matrix_functions
-from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
 
 

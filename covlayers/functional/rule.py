@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import UnsupportedError
+from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.precision import no_autocast
 from covlayers.functional.core import Fns, MatrixFunction, Method
-from covlayers.functional.func_transforms import compiles_whole, refuse_nested_forward_mode
-from covlayers.functional.linalg import symmetric
-from covlayers.functional.precision import no_autocast
 from covlayers.functional.saved import Saved
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from covlayers.functional._base.decomposition import decompose, positive
 from covlayers.functional.core import Spectrum
-from covlayers.functional.spectrum import decompose, positive
 
 
 @dataclass(frozen=True)

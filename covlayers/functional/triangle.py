@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import (
+from covlayers.functional._base.checks import (
     check_count,
     check_flag,
     check_shape,
     check_square,
     check_tensor,
 )
-from covlayers.functional.precision import full_precision
+from covlayers.functional._base.precision import full_precision
 
 
 @full_precision

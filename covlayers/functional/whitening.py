@@ -2,13 +2,8 @@
 
 from torch import Tensor
 
-from covlayers.functional.checks import (
-    check_broadcast,
-    check_same,
-    check_shape,
-    check_tensor,
-)
-from covlayers.functional.precision import full_precision
+from covlayers.functional._base.checks import check_broadcast, check_same, check_shape, check_tensor
+from covlayers.functional._base.precision import full_precision
 
 
 @full_precision

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import (
-    InvalidValueError,
+from covlayers.functional._base.checks import (
     check_broadcast,
     check_number,
     check_positions,
@@ -15,11 +14,16 @@ from covlayers.functional.checks import (
     check_shape,
     check_tensor,
 )
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.precision import full_precision
+from covlayers.functional._batch.weighted_moments import (
+    Shrinkage,
+    check_shrinkage,
+    weighted_moments,
+)
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import invsqrtm, sqrtm
-from covlayers.functional.precision import full_precision
 from covlayers.functional.rule import Backward
-from covlayers.functional.weighted_moments import Shrinkage, check_shrinkage, weighted_moments
 from covlayers.functional.whitening import color
 
 

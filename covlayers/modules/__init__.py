@@ -1,25 +1,25 @@
 """Layers: state and shapes over :mod:`covlayers.functional`."""
 
-from covlayers.modules.attention import CovAttention
-from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
-from covlayers.modules.cross_pooling import CrossCovPool
-from covlayers.modules.group_whitening import GroupWhitening
-from covlayers.modules.pca_norm import PCANorm
-from covlayers.modules.pooling import CovPool
-from covlayers.modules.pooling_presets import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
-from covlayers.modules.power_norm import SVPowerNorm
-from covlayers.modules.style import WhiteningColoring
-from covlayers.modules.style_losses import ColoringOrthogonalityLoss, WhiteningLoss
-from covlayers.modules.style_variants import AdaIN, GroupWhiteningColoring
-from covlayers.modules.switchable_whitening import SwitchableWhitening
-from covlayers.modules.temporal import AttentiveTemporalCovPool
-from covlayers.modules.temporal_attention import (
+from covlayers.modules.data.whitening import CholeskyWhitening, PCAWhitening, ZCAWhitening
+from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.group_whitening import GroupWhitening
+from covlayers.modules.norms.pca_norm import PCANorm
+from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
+from covlayers.modules.pooling.attention import CovAttention
+from covlayers.modules.pooling.covariance_pooling import CovPool
+from covlayers.modules.pooling.cross_pooling import CrossCovPool
+from covlayers.modules.pooling.power_norm import SVPowerNorm
+from covlayers.modules.pooling.presets import ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
+from covlayers.modules.pooling.second_order_head import SecondOrderHead
+from covlayers.modules.style.losses import ColoringOrthogonalityLoss, WhiteningLoss
+from covlayers.modules.style.variants import AdaIN, GroupWhiteningColoring
+from covlayers.modules.style.whitening_coloring import WhiteningColoring
+from covlayers.modules.video.temporal_attention import (
     TemporalChannelAttention,
     TemporalConv,
     TemporalSpatialAttention,
 )
-from covlayers.modules.vision_transformer import SecondOrderHead
-from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
+from covlayers.modules.video.temporal_pooling import AttentiveTemporalCovPool
 
 __all__ = [
     "AdaIN",

@@ -2,7 +2,7 @@
 
 from covlayers.surgery.conditioning import ConditioningMonitor
 from covlayers.surgery.convert import convert_batchnorm, convert_sync
-from covlayers.surgery.fold import fold
+from covlayers.surgery.folding import fold
 from covlayers.surgery.heads import replace_head
 from covlayers.surgery.statistics import freeze_stats, recalibrate
 

@@ -8,10 +8,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional.checks import check_count, check_model
-from covlayers.functional.precision import no_autocast
-from covlayers.functional.spectrum import decompose
-from covlayers.modules.running_moments import RunningMoments
+from covlayers.functional._base.checks import check_count, check_model
+from covlayers.functional._base.decomposition import decompose
+from covlayers.functional._base.precision import no_autocast
+from covlayers.modules.norms.running_moments import RunningMoments
 
 
 class ConditioningMonitor:

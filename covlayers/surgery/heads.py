@@ -6,14 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from covlayers.functional.checks import (
-    InvalidValueError,
-    UnsupportedError,
-    check_count,
-    check_model,
-)
-from covlayers.modules.build_pool import PoolFactory, build_pool
-from covlayers.modules.vision_transformer import SecondOrderHead
+from covlayers.functional._base.checks import check_count, check_model
+from covlayers.functional._base.errors import InvalidValueError, UnsupportedError
+from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
+from covlayers.modules.pooling.second_order_head import SecondOrderHead
 from covlayers.surgery.pooled_features import (
     ChannelsFirst,
     ClassTokenFirst,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
-from covlayers.modules.covariance_norm import CovarianceNorm
+from covlayers.modules.norms.covariance_norm import CovarianceNorm
 
 MERGEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

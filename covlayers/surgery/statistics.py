@@ -7,14 +7,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from covlayers.functional.checks import (
-    InvalidTypeError,
-    InvalidValueError,
-    check_flag,
-    check_model,
-)
-from covlayers.modules.place import check_place
-from covlayers.modules.running_moments import RunningMoments
+from covlayers.functional._base.checks import check_flag, check_model, check_place
+from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
+from covlayers.modules.norms.running_moments import RunningMoments
 
 
 @torch.no_grad()

@@ -3,8 +3,9 @@ Time against error: the Pareto front
 ====================================
 
 A time says nothing without the error beside it. This script reads the results of
-``benchmarks/run.py``, draws one against the other, and asks what accuracy costs at each size. It
-measures nothing: in a checkout, ``make bench`` puts the figures of your own machine in their place.
+``python -m benchmarks.run``, draws one against the other, and asks what accuracy costs at each
+size. It measures nothing: in a checkout, ``make bench`` puts the figures of your own machine in
+their place.
 """
 
 import math
@@ -16,12 +17,11 @@ import matplotlib.pyplot as plt
 
 import covlayers
 
-sys.path.extend(str(Path(covlayers.__file__).parents[1] / part) for part in ("docs", "benchmarks"))
+ROOT = Path(covlayers.__file__).parents[1]
+sys.path.extend([str(ROOT), str(ROOT / "docs")])
 
-import labels
-import plot
-
-import results
+import results  # noqa: E402
+from benchmarks import labels, plot  # noqa: E402
 
 run = results.load(Path(plot.__file__).parent / "results", "matrix_functions", "cpu")
 rows = [

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from common.report import BLUE, STYLE, VERMILION, save
 from covlayers import functional as F
-from covlayers.modules.temporal_attention import TemporalSpatialAttention
+from covlayers.modules.video.temporal_attention import TemporalSpatialAttention
 from data import DIRECTIONS, SIDE, MovingDigits, paths
 
 SAMPLES = 240

@@ -16,7 +16,7 @@ import actions  # noqa: F401 (its classes are values of --data)
 from common.classifier_cli import ClassifierCli
 from common.data import LabelledData
 from covlayers import CovPool
-from covlayers.modules.temporal_attention import TemporalSpatialAttention
+from covlayers.modules.video.temporal_attention import TemporalSpatialAttention
 from data import MovingDigits
 from figures import draw_attention, draw_spectra
 from module import VideoClassifier

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def page(script, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(DOCS)
-    for name in ("figures", "performance_page"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+def page() -> ModuleType:
     return importlib.import_module("performance_page")
 
 

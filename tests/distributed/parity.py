@@ -1,6 +1,6 @@
 """Several processes on shards of a batch against one process on all of it.
 
-    python tests/distributed/parity.py
+    python -m tests.distributed.parity
 
 prints the differences as a table. Each network is a convolution, a layer and another convolution,
 trained by DistributedDataParallel over gloo.

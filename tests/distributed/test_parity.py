@@ -2,7 +2,8 @@
 
 import pytest
 import torch.distributed as dist
-from parity import Case, cases, measure
+
+from tests.distributed.parity import Case, cases, measure
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 

@@ -14,8 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def page(script, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(DOCS)
+def page() -> ModuleType:
     return importlib.import_module("atlas_page")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from markdown_pages import PAGES, ROOT, blocks
+
+from tests.docs.markdown_pages import PAGES, ROOT, blocks
 
 PYTHON = [page for page in PAGES if any(block.runs for block in blocks(page, "python"))]
 CONSOLE = [page for page in PAGES if blocks(page, "console")]

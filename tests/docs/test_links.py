@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
-import markdown_pages
 import pytest
-from built_site import PAGES, SITE, is_built
+
+from tests.docs import markdown_pages
+from tests.docs.built_site import PAGES, SITE, is_built
 
 
 class Links(HTMLParser):

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from built_site import PAGES, SITE, is_built
 
 import covlayers
 from covlayers import functional
+from tests.docs.built_site import PAGES, SITE, is_built
 
 pytestmark = is_built
 

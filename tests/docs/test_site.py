@@ -8,7 +8,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from built_site import PAGES, SITE, is_built
+
+from tests.docs.built_site import PAGES, SITE, is_built
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 

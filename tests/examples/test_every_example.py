@@ -16,7 +16,7 @@ pytest.importorskip("torchvision")
 pytest.importorskip("jsonargparse")
 pytest.importorskip("pytorch_lightning")
 
-from processes import CPU, ROOT
+from tests.examples.processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
 CONFIGS = sorted(ROOT.glob("examples/*/configs/*.yaml"))

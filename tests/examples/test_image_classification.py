@@ -18,7 +18,8 @@ pytest.importorskip("jsonargparse")
 pytest.importorskip("pytorch_lightning")
 
 import pytorch_lightning as pl
-from processes import CPU, in_a_shell
+
+from tests.examples.processes import CPU, in_a_shell
 
 
 class StopAfterTwoEpochs(pl.Callback):

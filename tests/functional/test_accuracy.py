@@ -8,8 +8,9 @@ from functools import lru_cache
 import mpmath
 import pytest
 import torch
-from properties import EXPONENTS, relative_error, spd, value_and_gradient, weights_like
 from torch import Tensor
+
+from tests.properties import EXPONENTS, relative_error, spd, value_and_gradient, weights_like
 
 PROMISED = {1e2: 1e-10, 1e4: 1e-8, 1e6: 1e-6}
 SLACK = {("eigh", "loewner"): 1, ("polar_express", "smith"): 100}
@@ -67,7 +68,7 @@ def test_float32_inverse_root_by_products_on_a_batch_of_64() -> None:
 
 SET_THREADS = """
 import torch
-from properties import spd, value_and_gradient
+from tests.properties import spd, value_and_gradient
 
 torch.set_num_threads(2)
 for result in value_and_gradient("invsqrtm", spd(2, n=200).float(), "pade", None):

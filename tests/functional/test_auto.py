@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from properties import FUNCTIONS, exact, exact_gradient, relative_error, spd, weights_like
 
 from covlayers import functional as F
-from covlayers.functional.spectra import INVSQRT, LOG, ROOTS, SQRT
+from covlayers.functional.functions import INVSQRT, LOG, ROOTS, SQRT
+from tests.properties import FUNCTIONS, exact, exact_gradient, relative_error, spd, weights_like
 
 CHOICES = [
     (SQRT, (64, 16), torch.float32, F.PolarExpress()),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from properties import FUNCTIONS, spd
 
 from covlayers import functional as F
+from tests.properties import FUNCTIONS, spd
 
 A = torch.eye(3)
 MATRIX_FUNCTIONS: dict[str, Callable] = {

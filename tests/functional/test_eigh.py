@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from properties import relative_error, spd, weights_like, with_spectrum
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
+from tests.properties import relative_error, spd, weights_like, with_spectrum
 
 RULES = [name for name, rule in BACKWARDS.items() if isinstance(rule(), F.GapRule | F.Autograd)]
 per_rule = pytest.mark.parametrize("backward", RULES)

@@ -3,10 +3,10 @@
 import pytest
 import scipy.linalg
 import torch
-from properties import relative_error, spd
 
 from covlayers import functional as F
-from covlayers.functional.lyapunov_solvers import SOLVERS, SignSolver, SmithSolver
+from covlayers.functional.solvers import SOLVERS, SignSolver, SmithSolver
+from tests.properties import relative_error, spd
 
 # Relative residual in float64 at condition numbers of S of 10 and 1e3. The sign iteration is
 # published with eight steps, which damp small eigenvalues.

@@ -4,14 +4,17 @@ from itertools import product
 
 import pytest
 import torch
-from cases import (
+
+from covlayers import functional as F
+from covlayers.functional import BACKWARDS, METHODS
+from tests.cases import (
     EXACT_METHODS,
     INFINITE_AT_TIES,
     METHOD_ERROR,
     RULE_COSINE,
     RULE_ERROR,
 )
-from properties import (
+from tests.properties import (
     FUNCTIONS,
     exact,
     exact_gradient,
@@ -22,9 +25,6 @@ from properties import (
     weights_like,
     with_spectrum,
 )
-
-from covlayers import functional as F
-from covlayers.functional import BACKWARDS, METHODS
 
 per_method = pytest.mark.parametrize(("name", "method"), list(product(FUNCTIONS, METHODS)))
 per_cell = pytest.mark.parametrize(

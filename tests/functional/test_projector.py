@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from properties import relative_error, spd, weights_like, with_spectrum
 from torch.testing import assert_close
 
 from covlayers import functional as F
+from tests.properties import relative_error, spd, weights_like, with_spectrum
 
 GAP_RULES = [name for name, rule in F.BACKWARDS.items() if issubclass(rule, F.GapRule)]
 EXACT = ("loewner", "exact_gaps", "pade_gaps", "autograd")

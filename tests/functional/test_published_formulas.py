@@ -3,11 +3,11 @@
 import mpmath
 import pytest
 import torch
-from properties import spd, value_and_gradient, weights_like
 from torch import Tensor
 from torch.testing import assert_close
 
 from covlayers import functional as F
+from tests.properties import spd, value_and_gradient, weights_like
 
 ROUNDING = {"rtol": 1e-10, "atol": 1e-11}
 

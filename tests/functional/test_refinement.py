@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from properties import (
+from torch.autograd import gradcheck, gradgradcheck
+
+from covlayers import functional as F
+from tests.properties import (
     FUNCTIONS,
     exact,
     exact_gradient,
@@ -12,9 +15,6 @@ from properties import (
     weights_like,
     with_spectrum,
 )
-from torch.autograd import gradcheck, gradgradcheck
-
-from covlayers import functional as F
 
 REFINED = F.Eigh(refine=True)
 

@@ -4,8 +4,12 @@ from itertools import product
 
 import pytest
 import torch
-from cases import EXACT_METHODS, INFINITE_AT_TIES
-from properties import (
+from torch import Tensor
+
+from covlayers import functional as F
+from covlayers.functional import BACKWARDS, METHODS
+from tests.cases import EXACT_METHODS, INFINITE_AT_TIES
+from tests.properties import (
     FUNCTIONS,
     relative_error,
     spd,
@@ -13,10 +17,6 @@ from properties import (
     weights_like,
     with_spectrum,
 )
-from torch import Tensor
-
-from covlayers import functional as F
-from covlayers.functional import BACKWARDS, METHODS
 
 per_method = pytest.mark.parametrize(("name", "method"), list(product(FUNCTIONS, METHODS)))
 per_cell = pytest.mark.parametrize(

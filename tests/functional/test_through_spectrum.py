@@ -10,11 +10,11 @@ from itertools import product
 
 import pytest
 import torch
-from properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
 from covlayers.functional.methods import through_spectrum
+from tests.properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 METHODS = [F.NewtonSchulz(5), F.NewtonSchulz(9), F.Pade(5), F.Taylor(10)]
 RULES = ["autograd", "lyapunov", "loewner", "unrolled"]

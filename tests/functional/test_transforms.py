@@ -4,13 +4,13 @@ from itertools import product
 
 import pytest
 import torch
-from cases import ANY_ORDER_RULES, EXACT_METHODS
-from properties import FUNCTIONS, relative_error, spd, value_and_gradient, weights_like
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
+from tests.cases import ANY_ORDER_RULES, EXACT_METHODS
+from tests.properties import FUNCTIONS, relative_error, spd, value_and_gradient, weights_like
 
 EXACT_CELLS = [
     ("eigh", "loewner"),

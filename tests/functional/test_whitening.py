@@ -3,9 +3,9 @@
 import pytest
 import scipy.linalg
 import torch
-from properties import spd, weights_like
 
 from covlayers import functional as F
+from tests.properties import spd, weights_like
 
 KINDS = ("zca", "pca", "cholesky", "zca_cor", "pca_cor")
 per_kind = pytest.mark.parametrize("kind", KINDS)

@@ -4,12 +4,12 @@ from itertools import product
 
 import pytest
 import torch
-from cases import EXACT_METHODS, INFINITE_AT_TIES
-from properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 import covlayers
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
+from tests.cases import EXACT_METHODS, INFINITE_AT_TIES
+from tests.properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available():

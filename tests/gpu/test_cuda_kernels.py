@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from properties import exact, relative_error, spd, weights_like
 from torch import Tensor
 from torch.testing import assert_close
 
-from covlayers import kernels
-from covlayers.functional.methods.minimax import minimax_quintics
-from covlayers.kernels import fits, plain
+from covlayers.functional import _iterations
+from covlayers.functional._iterations import fits, plain
+from covlayers.functional.methods._minimax import minimax_quintics
+from tests.properties import exact, relative_error, spd, weights_like
 
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
@@ -20,7 +20,7 @@ if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
 EPS = torch.finfo(torch.float32).eps
 MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
 OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(kernels, name) for name in ("roots", "smith", "sign")
+    name: getattr(_iterations, name) for name in ("roots", "smith", "sign")
 }
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
@@ -58,7 +58,7 @@ def test_newton_schulz() -> None:
     A = spd(7, n=33).float()
     coefficients = [1.5, -0.5, 0.0] * 5
     for result, twin in zip(
-        kernels.roots(A.cuda(), coefficients, False),
+        _iterations.roots(A.cuda(), coefficients, False),
         plain.roots(A, coefficients, False),
         strict=True,
     ):
@@ -68,7 +68,7 @@ def test_newton_schulz() -> None:
 @pytest.mark.parametrize("condition", [1e2, 1e4])
 def test_root_is_the_root(condition: float) -> None:
     A = spd(9, n=64, condition=condition).float()
-    Y, Z = kernels.roots(A.cuda(), MINIMAX, True)
+    Y, Z = _iterations.roots(A.cuda(), MINIMAX, True)
     assert relative_error(Y.cpu(), exact("sqrtm", A)) < 1e-4
     assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
 
@@ -79,7 +79,7 @@ def test_nan_is_alone_and_zero_is_finite() -> None:
     A[2] = torch.diag(torch.tensor([-0.5, 1, 1, 1, 1]))
     A[3, 0, 0] = torch.nan
     for result, twin in zip(
-        kernels.roots(A, MINIMAX, True), plain.roots(A, MINIMAX, True), strict=True
+        _iterations.roots(A, MINIMAX, True), plain.roots(A, MINIMAX, True), strict=True
     ):
         assert torch.isnan(result[2:4]).all()
         assert_close(result[[0, 1, 4]], twin[[0, 1, 4]], rtol=1e-3, atol=1e-4)
@@ -93,11 +93,11 @@ def test_opcheck(name: str, batch: tuple[int, ...]) -> None:
 
 def test_compiles_whole() -> None:
     def function(A: Tensor) -> Tensor:
-        return kernels.roots(A, MINIMAX, True)[0] if fits(A) else A
+        return _iterations.roots(A, MINIMAX, True)[0] if fits(A) else A
 
     A = spd(3).float().cuda()
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(A)
-    assert_close(compiled, kernels.roots(A, MINIMAX, True)[0])
+    assert_close(compiled, _iterations.roots(A, MINIMAX, True)[0])
 
 
 @each_operator

@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from built import MAPS, MODULES, NORMS, features, sample
 from torch import nn
 from torch.testing import assert_close
+
+from tests.built import MAPS, MODULES, NORMS, features, sample
 
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available():

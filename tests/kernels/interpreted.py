@@ -7,11 +7,11 @@ import json
 from itertools import product
 
 import torch
-from properties import exact, exact_gradient, spd, weights_like
 from torch import Tensor
 
-from covlayers.functional.linalg import symmetric
-from covlayers.functional.methods.minimax import minimax_quintics
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional.methods._minimax import minimax_quintics
+from tests.properties import exact, exact_gradient, spd, weights_like
 
 EPS = torch.finfo(torch.float32).eps
 MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
@@ -38,7 +38,7 @@ def lyapunov_solution(S: Tensor, Q: Tensor) -> Tensor:
 
 
 def main() -> None:
-    from covlayers.kernels import launch, plain
+    from covlayers.functional._iterations import launch, plain
 
     records: list[tuple[str, float, float]] = []
 

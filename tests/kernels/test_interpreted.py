@@ -4,19 +4,20 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
-HERE = Path(__file__).parent
 
 
 def test_errors_are_within_their_bounds() -> None:
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment = os.environ | paths | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(
-        [sys.executable, HERE / "interpreted.py"], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tests.kernels.interpreted"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     records = json.loads(run.stdout)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from operator_calls import OPERATORS, arguments
-from properties import spd
 from torch import Tensor
 from torch.testing import assert_close
 
-from covlayers import kernels
-from covlayers.kernels import conditions, fits, plain
+from covlayers.functional import _iterations
+from covlayers.functional._iterations import conditions, fits, plain
+from tests.operator_calls import OPERATORS, arguments
+from tests.properties import spd
 
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
@@ -56,8 +56,8 @@ def test_vmap(name: str, in_dim: int) -> None:
 def test_vmap_over_the_right_hand_side_alone() -> None:
     A, Q = spd().float(), torch.randn(3, 5, 5)
     scale = torch.linalg.matrix_norm(A, keepdim=True)
-    X = torch.func.vmap(lambda Q: kernels.smith(A, Q, scale, 0.01, 5))(Q)
-    assert_close(X, kernels.smith(A.expand(3, 5, 5), Q, scale, 0.01, 5))
+    X = torch.func.vmap(lambda Q: _iterations.smith(A, Q, scale, 0.01, 5))(Q)
+    assert_close(X, _iterations.smith(A.expand(3, 5, 5), Q, scale, 0.01, 5))
 
 
 @each_operator
@@ -140,5 +140,5 @@ def test_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_triton_is_imported_late() -> None:
-    program = "import sys, covlayers.kernels; assert 'triton' not in sys.modules"
+    program = "import sys, covlayers.functional._iterations; assert 'triton' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from built import gradients, unlike_at_first
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import functional as F
-from covlayers.modules.attention import CovAttention
+from covlayers.modules.pooling.attention import CovAttention
+from tests.built import gradients, unlike_at_first
 
 PARTS = {
     "channel": {"position": False},

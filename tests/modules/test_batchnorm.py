@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from built import BATCH_NORMS, KINDS, features
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
@@ -14,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import DecorrelatedBatchNorm, GroupWhitening, IterNorm, PCANorm, SwitchableWhitening
 from covlayers import functional as F
+from tests.built import BATCH_NORMS, KINDS, features
 
 SURROGATES = {"DecorrelatedBatchNorm published", "PCANorm power iteration"}
 MOMENTA = [0.1, 1.0, None]

@@ -7,12 +7,22 @@ import pickle
 
 import pytest
 import torch
-from built import BATCH_NORMS, MAPS, MODULES, NORMS, features, gradients, sample, trained, weighted
 from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
+from tests.built import (
+    BATCH_NORMS,
+    MAPS,
+    MODULES,
+    NORMS,
+    features,
+    gradients,
+    sample,
+    trained,
+    weighted,
+)
 
 DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool")
 FIRST_ORDER = {

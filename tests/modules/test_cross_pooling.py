@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from built import features
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import functional as F
-from covlayers.modules.cross_pooling import CrossCovPool
-from covlayers.modules.power_norm import SVPowerNorm
+from covlayers.modules.pooling.cross_pooling import CrossCovPool
+from covlayers.modules.pooling.power_norm import SVPowerNorm
+from tests.built import features
 
 
 def trained(pool: CrossCovPool) -> CrossCovPool:

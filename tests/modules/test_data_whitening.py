@@ -17,8 +17,8 @@ from torch.testing import assert_close
 
 from covlayers import functional as F
 from covlayers.functional import InvalidTypeError, InvalidValueError, UnsupportedError
-from covlayers.modules.whitening import DataWhitening
-from covlayers.modules.whitening_presets import CholeskyWhitening, PCAWhitening, ZCAWhitening
+from covlayers.modules.data._data_whitening import DataWhitening
+from covlayers.modules.data.whitening import CholeskyWhitening, PCAWhitening, ZCAWhitening
 
 KINDS = [ZCAWhitening, PCAWhitening, CholeskyWhitening]
 BUILT: dict[str, Callable[..., DataWhitening]] = {

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from built import POOLS, features
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool, MPNCovPool, MTPCovPool
 from covlayers import functional as F
-from covlayers.modules.power_norm import SVPowerNorm
+from covlayers.modules.pooling.power_norm import SVPowerNorm
+from tests.built import POOLS, features
 
 CELLS = {
     MPNCovPool: (F.Eigh(), F.ExactGaps()),

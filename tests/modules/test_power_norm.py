@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from properties import rotation
 from torch import Tensor
 from torch.testing import assert_close
 
 from covlayers import functional as F
-from covlayers.modules.power_norm import SVPowerNorm
+from covlayers.modules.pooling.power_norm import SVPowerNorm
+from tests.properties import rotation
 
 SHAPES = [(4, 4), (6, 3), (3, 6), (1, 5)]
 CASES = [

@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool
 from covlayers import functional as F
-from covlayers.modules.build_pool import build_pool
-from covlayers.modules.cross_pooling import CrossCovPool
-from covlayers.modules.vision_transformer import FUSIONS, SecondOrderHead
+from covlayers.modules.pooling.build_pool import build_pool
+from covlayers.modules.pooling.cross_pooling import CrossCovPool
+from covlayers.modules.pooling.second_order_head import FUSIONS, SecondOrderHead
 
 HEADS = {
     **{

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from style_reference import EPS, LAYERS, pair, transferred
 from torch import Tensor
 from torch.testing import assert_close
 
 import covlayers as cl
+from tests.style_reference import EPS, LAYERS, pair, transferred
 
 each = pytest.mark.parametrize("name", LAYERS)
 

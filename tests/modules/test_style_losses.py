@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from built import features
 from torch.testing import assert_close
 
 import covlayers as cl
 from covlayers import functional as F
+from tests.built import features
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from built import features
-from style_reference import EPS, LAYERS, halves, pair, transferred
 from torch import Tensor
 from torch.testing import assert_close
 
 import covlayers as cl
+from tests.built import features
+from tests.style_reference import EPS, LAYERS, halves, pair, transferred
 
 each = pytest.mark.parametrize("name", LAYERS)
 

@@ -6,18 +6,18 @@ from itertools import product
 
 import pytest
 import torch
-from built import gradients, unlike_at_first
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool
 from covlayers import functional as F
-from covlayers.modules.temporal import AttentiveTemporalCovPool
-from covlayers.modules.temporal_attention import (
+from covlayers.modules.video.temporal_attention import (
     TemporalChannelAttention,
     TemporalConv,
     TemporalSpatialAttention,
 )
+from covlayers.modules.video.temporal_pooling import AttentiveTemporalCovPool
+from tests.built import gradients, unlike_at_first
 
 OFF = {"spatial_attention": False, "channel_attention": False, "temporal_conv": False}
 LEVELS = ("video", "frame")

@@ -1,6 +1,6 @@
 """The same seed gives the same bits in two processes, and torch's deterministic mode never raises.
 
-    python tests/reliability/determinism.py [--quick]
+    python -m tests.reliability.determinism [--quick]
 
 prints what one process comes to. The mode also fills memory that nothing was written to with NaN:
 reading some gives the same bits twice, so all has to be finite.
@@ -17,12 +17,12 @@ from functools import partial
 from itertools import product
 
 import torch
-from built import MODULES, sample, weighted
-from properties import FUNCTIONS, spd, value_and_gradient
-from rows import Row, row
 from torch import Tensor
 
 from covlayers.functional import BACKWARDS, METHODS
+from tests.built import MODULES, sample, weighted
+from tests.properties import FUNCTIONS, spd, value_and_gradient
+from tests.reliability.rows import Row, row
 
 AREA = "determinism"
 STEPS = 3
@@ -48,7 +48,7 @@ def rows(quick: bool) -> Iterator[Row]:
 def in_a_process(quick: bool) -> Digests:
     """The digests of an interpreter of its own, on one thread."""
     paths = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", __spec__.name, *(["--quick"] if quick else [])]
     done = subprocess.run(command, env=os.environ | paths, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 

@@ -1,6 +1,6 @@
 """Everything that is promised, tried and counted.
 
-    python tests/reliability/reliability.py [--quick] [--areas NAME ...] [--jobs N] [--output FILE]
+    python -m tests.reliability.reliability [--quick] [--areas NAME ...] [--jobs N] [--output FILE]
 
 Prints what was tried, how much of it held, the worst figure and what others make of the same, and
 ends with status 1 if anything did not hold.
@@ -18,13 +18,13 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / part) for part in ("tests/reliability", "tests", "examples")]
-sys.path.append(str(ROOT / "benchmarks"))
+import torch
 
-import torch  # noqa: E402
-from record import surroundings  # noqa: E402
-from rows import NONE, Row, as_json  # noqa: E402
+from benchmarks.record import surroundings
+from tests.reliability.rows import NONE, Row, as_json
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "examples"))  # as pytest does
 
 AREAS = (
     *("bad_inputs", "degenerate_spectra", "fuzzing", "differentiation", "precision"),
@@ -34,7 +34,7 @@ AREAS = (
 
 def rows_of(area: str, *, quick: bool) -> Iterator[Row]:
     """What the area of that name reports."""
-    yield from importlib.import_module(area).rows(quick)
+    yield from importlib.import_module(f"tests.reliability.{area}").rows(quick)
 
 
 def tried(area: str, *, quick: bool) -> tuple[list[Row], float]:
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output is not None:
         shown = {key: facts[key] for key in ("date", "cpu", "torch", "covlayers")}
         given = sys.argv[1:] if arguments is None else arguments
-        command = shlex.join(["python", "tests/reliability/reliability.py", *given])
+        command = shlex.join(["python", "-m", "tests.reliability.reliability", *given])
         facts = shown | {"jobs": options.jobs, "seconds": seconds, "command": command}
         options.output.write_text(
             json.dumps({"metadata": facts, "rows": as_json(rows)}, indent=1) + "\n"

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from built import BATCH_NORMS
-from published import mpa
-from published_layers import TextbookPool
-from rows import Row, row
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import covlayers as cl
+from benchmarks.published import mpa
+from benchmarks.published_layers import TextbookPool
+from tests.built import BATCH_NORMS
+from tests.reliability.rows import Row, row
 
 AREA = "long training"
 CHANNELS, CLASSES, SIDE = 6, 4, 6

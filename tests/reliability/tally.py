@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from rows import Row, row
+from tests.reliability.rows import Row, row
 
 
 @dataclass

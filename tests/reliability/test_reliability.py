@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from reliability import AREAS, ROOT, rows_of
+
+from tests.reliability.reliability import AREAS, ROOT, rows_of
 
 PAGE = json.loads((ROOT / "docs" / "reliability.json").read_text())
 

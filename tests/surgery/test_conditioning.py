@@ -9,8 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from covlayers.functional import InvalidValueError
-from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
-from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import ConditioningMonitor, freeze_stats
 
 KEYS = {"condition_number", "effective_rank", "smallest_eigenvalue_to_eps"}

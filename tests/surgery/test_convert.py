@@ -8,9 +8,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from covlayers.functional import InvalidTypeError, InvalidValueError
-from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
-from covlayers.modules.pca_norm import PCANorm
-from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.pca_norm import PCANorm
+from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import convert_batchnorm, convert_sync
 
 

@@ -9,11 +9,11 @@ from torch import nn
 from torch.testing import assert_close
 
 from covlayers.functional import UnsupportedError
-from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
-from covlayers.modules.covariance_norm import CovarianceNorm
-from covlayers.modules.pca_norm import PCANorm
+from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.surgery import ConditioningMonitor, fold
-from covlayers.surgery.fold import PointwiseAffine
+from covlayers.surgery.folding import PointwiseAffine
 
 Norm = DecorrelatedBatchNorm
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from covlayers.modules.covariance_norm import CovarianceNorm
+from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.surgery import convert_batchnorm, fold
 
 models = pytest.importorskip("torchvision.models")

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from covlayers import CovPool, ISQRTCovPool, MPACovPool
 from covlayers.functional import InvalidTypeError, InvalidValueError, UnsupportedError
-from covlayers.modules.vision_transformer import SecondOrderHead
+from covlayers.modules.pooling.second_order_head import SecondOrderHead
 from covlayers.surgery.heads import replace_head
 
 TORCHVISION: dict[str, Callable[..., nn.Module]] = {

@@ -8,8 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from covlayers.functional import InvalidTypeError, InvalidValueError
-from covlayers.modules.batchnorm import DecorrelatedBatchNorm, IterNorm
-from covlayers.modules.switchable_whitening import SwitchableWhitening
+from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import freeze_stats, recalibrate
 
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.linalg import symmetric
 from covlayers.functional.backwards.unrolled import Unrolled
 from covlayers.functional.core import Fns, MatrixFunction, Method
-from covlayers.functional.linalg import symmetric
-from covlayers.functional.methods.normalised import NormalisedMethod
-from covlayers.functional.methods.through_spectrum import ThroughSpectrum
+from covlayers.functional.methods._normalised import NormalisedMethod
+from covlayers.functional.methods._through_spectrum import ThroughSpectrum
 from covlayers.functional.rule import Backward
 from covlayers.functional.saved import Saved
 

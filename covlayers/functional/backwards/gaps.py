@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional.backwards.gap_rule import (
+from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional.backwards._gap_rule import (
     GapRule,
     gaps,
     geometric_sum,
     larger_and_ratio,
     sign_of_gap,
 )
-from covlayers.functional.checks import check_count, check_number
 
 
 @dataclass(frozen=True)

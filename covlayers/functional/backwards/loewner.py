@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.linalg import rebuild
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.linalg import rebuild
+from covlayers.functional.functions import is_root
 from covlayers.functional.lyapunov import lyapunov
-from covlayers.functional.lyapunov_solvers import EighSolver
-from covlayers.functional.refinement import refined_gradient
+from covlayers.functional.methods._refinement import refined_gradient
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
-from covlayers.functional.spectra import is_root
+from covlayers.functional.solvers import EighSolver
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_count
+from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.linalg import frobenius_norm
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.linalg import frobenius_norm
+from covlayers.functional.functions import SQRT, is_root
 from covlayers.functional.lyapunov import lyapunov
-from covlayers.functional.lyapunov_solvers import SignSolver
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
-from covlayers.functional.spectra import SQRT, is_root
+from covlayers.functional.solvers import SignSolver
 
 
 @dataclass(frozen=True)

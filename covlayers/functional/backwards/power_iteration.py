@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional.backwards.gap_rule import GapRule, geometric_sum, larger_and_ratio
-from covlayers.functional.checks import check_count
+from covlayers.functional._base.checks import check_count
+from covlayers.functional.backwards._gap_rule import GapRule, geometric_sum, larger_and_ratio
 
 
 @dataclass(frozen=True)

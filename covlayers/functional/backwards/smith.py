@@ -6,13 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.linalg import largest, nonzero, spectral_bound
 from covlayers.functional.core import Fns, MatrixFunction
-from covlayers.functional.linalg import largest, nonzero, spectral_bound
+from covlayers.functional.functions import INVSQRT, ROOTS, SQRT, is_root
 from covlayers.functional.lyapunov import lyapunov
-from covlayers.functional.lyapunov_solvers import SmithSolver
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
-from covlayers.functional.spectra import INVSQRT, ROOTS, SQRT, is_root
+from covlayers.functional.solvers import SmithSolver
 
 
 @dataclass(frozen=True)

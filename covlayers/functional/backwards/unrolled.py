@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import choose
+from covlayers.functional._base.checks import choose
+from covlayers.functional._base.linalg import symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
-from covlayers.functional.linalg import symmetric
 from covlayers.functional.methods import METHODS
 from covlayers.functional.methods.newton_schulz import NewtonSchulz
 from covlayers.functional.rule import Rule

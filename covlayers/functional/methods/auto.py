@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_flag
+from covlayers.functional._base.checks import check_flag
 from covlayers.functional.core import Fns, Method
+from covlayers.functional.functions import INVSQRT, is_root
 from covlayers.functional.methods.eigh import Eigh
 from covlayers.functional.methods.polar_express import PolarExpress
-from covlayers.functional.spectra import INVSQRT, is_root
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Auto(Method):
 
     Sizes are those of the matrices, many are 1024 rows of them or more; other functions take
     :class:`Eigh`. On a CPU of two cores the products took 0.9 of the time of the
-    eigendecomposition at 16, 0.6 at 32 and 1.4 at 64 (``benchmarks/run.py``). The inverse root is
-    refined, which takes a third more time and 20 times less error. On an accelerator a batched
-    eigendecomposition is slower than the products, and cannot be captured in a CUDA graph.
+    eigendecomposition at 16, 0.6 at 32 and 1.4 at 64 (``python -m benchmarks.run``). The inverse
+    root is refined, which takes a third more time and 20 times less error. On an accelerator a
+    batched eigendecomposition is slower than the products, and cannot be captured in a CUDA graph.
 
     Args:
         refine: False for the plain eigendecomposition, where its digits are enough.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional.checks import check_flag
+from covlayers.functional._base.checks import check_flag
+from covlayers.functional._base.decomposition import decompose
 from covlayers.functional.core import Fns, SpectralMethod, Spectrum
-from covlayers.functional.refinement import refined, residual
-from covlayers.functional.spectrum import decompose
+from covlayers.functional.methods._refinement import refined, residual
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from covlayers import kernels
-from covlayers.functional.checks import check_count
+from covlayers.functional import _iterations
+from covlayers.functional._base.checks import check_count
+from covlayers.functional._iterations.coupled import coupled_iteration
 from covlayers.functional.core import Fns
-from covlayers.functional.coupled_iteration import coupled_iteration
-from covlayers.functional.methods.normalised import NormalisedMethod
-from covlayers.functional.spectra import SQRT
+from covlayers.functional.functions import SQRT
+from covlayers.functional.methods._normalised import NormalisedMethod
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class NewtonSchulz(NormalisedMethod):
         check_count("iterations", self.iterations)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        if kernels.fits(B):
-            Y, Z = kernels.roots(B, [1.5, -0.5, 0.0] * self.iterations, False)
+        if _iterations.fits(B):
+            Y, Z = _iterations.roots(B, [1.5, -0.5, 0.0] * self.iterations, False)
             return tuple(Y if fn.name == SQRT.name else Z for fn in fns)
         last = coupled_iteration(B, [(1.5, -0.5, 0.0)] * self.iterations)
         return tuple(last.root if fn.name == SQRT.name else last.inverse_root for fn in fns)

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from covlayers.functional.checks import check_count
+from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.linalg import cholesky, identity_like, polynomials
 from covlayers.functional.core import Fns
-from covlayers.functional.linalg import cholesky, identity_like, polynomials
-from covlayers.functional.methods.normalised import NormalisedMethod
-from covlayers.functional.spectra import SQRT
+from covlayers.functional.functions import SQRT
+from covlayers.functional.methods._normalised import NormalisedMethod
 
 
 @dataclass(frozen=True)

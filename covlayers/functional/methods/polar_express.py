@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from covlayers import kernels
-from covlayers.functional.checks import check_count, check_number
+from covlayers.functional import _iterations
+from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional._iterations import plain
+from covlayers.functional._iterations.coupled import Quintic, tightly_scaled
 from covlayers.functional.core import DirectMethod
-from covlayers.functional.coupled_iteration import Quintic, tightly_scaled
-from covlayers.functional.methods.minimax import minimax_quintics
-from covlayers.kernels import plain
+from covlayers.functional.methods._minimax import minimax_quintics
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,17 @@ class PolarExpress(DirectMethod):
         return minimax_quintics(lower, eps, self.iterations)
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        if kernels.fits(A):
+        if _iterations.fits(A):
             return self.sqrtm_and_invsqrtm(A)[0]
         last, c = tightly_scaled(A, self._quintics[A.dtype])
         return c.sqrt() * last.root
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        if kernels.fits(A):
+        if _iterations.fits(A):
             return self.sqrtm_and_invsqrtm(A)[1]
         last, c = tightly_scaled(A, self._quintics[A.dtype])
         return last.inverse_root / c.sqrt()
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        run = kernels.roots if kernels.fits(A) else plain.roots
+        run = _iterations.roots if _iterations.fits(A) else plain.roots
         return run(A, list(chain.from_iterable(self._quintics[A.dtype])), True)

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from covlayers.functional.checks import check_count
+from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.linalg import identity_like, polynomials
 from covlayers.functional.core import Fns
-from covlayers.functional.linalg import identity_like, polynomials
-from covlayers.functional.methods.normalised import NormalisedMethod
-from covlayers.functional.spectra import exponent
+from covlayers.functional.functions import exponent
+from covlayers.functional.methods._normalised import NormalisedMethod
 
 
 @dataclass(frozen=True)

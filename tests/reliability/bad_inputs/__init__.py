@@ -7,16 +7,16 @@ from inspect import isfunction
 from itertools import chain, product
 
 import torch
-from built import features
-from properties import spd
-from rows import NONE, Row, row
 from torch import nn
 
 import covlayers as cl
-from bad_inputs import calls, empty_batches, layers, models, not_finite, styles
-from bad_inputs.refusals import Refusal, names, raised, same_state, state
-from bad_inputs.wrong_values import WRONG, misshapen, wrong_tensors
 from covlayers import functional as F
+from tests.built import features
+from tests.properties import spd
+from tests.reliability.bad_inputs import calls, empty_batches, layers, models, not_finite, styles
+from tests.reliability.bad_inputs.refusals import Refusal, names, raised, same_state, state
+from tests.reliability.bad_inputs.wrong_values import WRONG, misshapen, wrong_tensors
+from tests.reliability.rows import NONE, Row, row
 
 AREA = "bad inputs"
 WITHOUT_OPTIONS = "ColoringOrthogonalityLoss"

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
-from properties import spd
 from torch import Tensor
 
-from bad_inputs.refusals import Refusal
-from bad_inputs.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
 from covlayers import functional as F
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.lyapunov_solvers import SOLVERS
 from covlayers.functional.methods import METHODS
+from covlayers.functional.solvers import SOLVERS
+from tests.properties import spd
+from tests.reliability.bad_inputs.refusals import Refusal
+from tests.reliability.bad_inputs.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
 
 A = spd(2, n=3)
 X = torch.randn(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import torch
-from built import BATCH_NORMS, MODULES, NORMS, sample
 from torch import Tensor, nn
 
-from bad_inputs.calls import GOOD, tensors_of
-from bad_inputs.not_finite import Outcome
-from bad_inputs.refusals import same_state, state
 from covlayers import functional as F
+from tests.built import BATCH_NORMS, MODULES, NORMS, sample
+from tests.reliability.bad_inputs.calls import GOOD, tensors_of
+from tests.reliability.bad_inputs.not_finite import Outcome
+from tests.reliability.bad_inputs.refusals import same_state, state
 
 OF_MATRICES = ("sqrtm", "invsqrtm", "sqrtm_and_invsqrtm", "logm", "powm", "eigh", "shrink")
 

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
-from built import (
+from torch import Tensor, nn
+
+import covlayers as cl
+from tests.built import (
     ATTENTION,
     HEADS,
     MODULES,
@@ -15,11 +18,14 @@ from built import (
     sample,
     unlike_at_first,
 )
-from torch import Tensor, nn
-
-import covlayers as cl
-from bad_inputs.refusals import Refusal
-from bad_inputs.wrong_values import Wrong, misshapen, said, wrong_options, wrong_tensors
+from tests.reliability.bad_inputs.refusals import Refusal
+from tests.reliability.bad_inputs.wrong_values import (
+    Wrong,
+    misshapen,
+    said,
+    wrong_options,
+    wrong_tensors,
+)
 
 C6: dict[str, object] = {"channels": 6}
 IN6: dict[str, object] = {"in_channels": 6}

@@ -5,18 +5,18 @@ from functools import partial
 from itertools import product
 
 import torch
-from built import BATCH_NORMS, MODULES, sample, waves
-from properties import spd
 from torch import Tensor, nn
 
 import covlayers as cl
-from bad_inputs.calls import GOOD, SPECTRAL, tensors_of
-from bad_inputs.layers import in_training
-from bad_inputs.refusals import identical, same_state, state
 from covlayers import functional as F
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.lyapunov_solvers import SOLVERS
 from covlayers.functional.methods import METHODS
+from covlayers.functional.solvers import SOLVERS
+from tests.built import BATCH_NORMS, MODULES, sample, waves
+from tests.properties import spd
+from tests.reliability.bad_inputs.calls import GOOD, SPECTRAL, tensors_of
+from tests.reliability.bad_inputs.layers import in_training
+from tests.reliability.bad_inputs.refusals import identical, same_state, state
 
 DAMAGES = (torch.nan, torch.inf, -torch.inf)
 PLACES = ((0, 0), (0, 1))

@@ -4,13 +4,19 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from built import MODULES, STYLE, features
 from torch import Tensor
 
 import covlayers as cl
-from bad_inputs.layers import given
-from bad_inputs.refusals import Refusal
-from bad_inputs.wrong_values import Wrong, misshapen, said, shape_of, wrong_tensors
+from tests.built import MODULES, STYLE, features
+from tests.reliability.bad_inputs.layers import given
+from tests.reliability.bad_inputs.refusals import Refusal
+from tests.reliability.bad_inputs.wrong_values import (
+    Wrong,
+    misshapen,
+    said,
+    shape_of,
+    wrong_tensors,
+)
 
 MASKS = torch.full((1, 2, 5, 4), 0.5)
 WEIGHTS = ("ab", 3, [1], [1, 2, 3], [1, "x"], [None, 1], [-1.0, 2.0], [0.0, 0.0], [1j, 1])

@@ -2,12 +2,16 @@
 
 import pytest
 import torch
-from properties import spd
 from torch import nn
 
-from bad_inputs.not_finite import neighbours_stay, value_and_gradient, with_averages
-from bad_inputs.refusals import Refusal
 from covlayers import functional as F
+from tests.properties import spd
+from tests.reliability.bad_inputs.not_finite import (
+    neighbours_stay,
+    value_and_gradient,
+    with_averages,
+)
+from tests.reliability.bad_inputs.refusals import Refusal
 
 
 def layer(error: Exception | None, *, before: bool = False) -> nn.Module:

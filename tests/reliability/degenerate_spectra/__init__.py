@@ -6,11 +6,10 @@ from functools import cache
 from itertools import product
 
 import torch
-from properties import spd, with_spectrum
-from rows import Row, row
 from torch import Tensor
 
-from degenerate_spectra.cells import (
+from tests.properties import spd, with_spectrum
+from tests.reliability.degenerate_spectra.cells import (
     OTHERS,
     ROOTS,
     SPECTRAL,
@@ -24,10 +23,11 @@ from degenerate_spectra.cells import (
     finite,
     short,
 )
-from degenerate_spectra.errors import error_rows
-from degenerate_spectra.families import DTYPES, FAMILIES, N
-from degenerate_spectra.floors import floor_rows
-from degenerate_spectra.vectors import vector_rows
+from tests.reliability.degenerate_spectra.errors import error_rows
+from tests.reliability.degenerate_spectra.families import DTYPES, FAMILIES, N
+from tests.reliability.degenerate_spectra.floors import floor_rows
+from tests.reliability.degenerate_spectra.vectors import vector_rows
+from tests.reliability.rows import Row, row
 
 AREA = "degenerate spectra"
 BOTH = "sqrtm_and_invsqrtm"

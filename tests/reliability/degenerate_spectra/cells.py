@@ -6,15 +6,15 @@ from functools import partial
 from itertools import product
 
 import torch
-from cells import EXPONENTS, eigh_powers
 from mpmath import mpf
-from properties import weights_like
-from published import PUBLISHED
 from torch import Tensor
 
+from benchmarks.cells import EXPONENTS, eigh_powers
+from benchmarks.published import PUBLISHED
 from covlayers import functional as F
-from degenerate_spectra.families import distinct, raised
-from degenerate_spectra.fifty_digits import FUNCTIONS as SCALARS
+from tests.properties import weights_like
+from tests.reliability.degenerate_spectra.families import distinct, raised
+from tests.reliability.degenerate_spectra.fifty_digits import FUNCTIONS as SCALARS
 
 Outputs = Tensor | tuple[Tensor, ...]
 Run = Callable[[Tensor], Outputs]

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 import torch
-from cases import EXACT_METHODS
-from properties import weights_like
-from rows import Row
-from tally import Tally
 from torch import Tensor
 
-from degenerate_spectra.cells import (
+from tests.cases import EXACT_METHODS
+from tests.properties import weights_like
+from tests.reliability.degenerate_spectra.cells import (
     GAP_RULES,
     OTHERS,
     ROOTS,
@@ -27,8 +25,15 @@ from degenerate_spectra.cells import (
     attempt,
     elsewhere,
 )
-from degenerate_spectra.families import FAMILIES, N, regular, subjects
-from degenerate_spectra.fifty_digits import FUNCTIONS, exact, exact_gradient, exact_value
+from tests.reliability.degenerate_spectra.families import FAMILIES, N, regular, subjects
+from tests.reliability.degenerate_spectra.fifty_digits import (
+    FUNCTIONS,
+    exact,
+    exact_gradient,
+    exact_value,
+)
+from tests.reliability.rows import Row
+from tests.reliability.tally import Tally
 
 EXACT = (*EXACT_METHODS, "eigh, refined")
 TIED = (

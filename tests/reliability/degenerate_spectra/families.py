@@ -5,10 +5,10 @@ from functools import cache, partial
 from itertools import product
 
 import torch
-from properties import spd, with_spectrum
 from torch import Tensor
 
 from covlayers import functional as F
+from tests.properties import spd, with_spectrum
 
 Make = Callable[[int, torch.dtype], Tensor]
 DTYPES = (torch.float32, torch.float64)

@@ -12,8 +12,9 @@ from itertools import pairwise
 import mpmath
 import torch
 from mpmath import mpf
-from properties import weights_like
 from torch import Tensor
+
+from tests.properties import weights_like
 
 DIGITS = 50
 Scalar = Callable[[mpf], mpf]

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 import torch
-from rows import Row
-from tally import Tally
 from torch import Tensor
 
-from degenerate_spectra.cells import Cell, attempt
-from degenerate_spectra.errors import EXACT
-from degenerate_spectra.families import FAMILIES, regular, subjects
-from degenerate_spectra.fifty_digits import exact_value
+from tests.reliability.degenerate_spectra.cells import Cell, attempt
+from tests.reliability.degenerate_spectra.errors import EXACT
+from tests.reliability.degenerate_spectra.families import FAMILIES, regular, subjects
+from tests.reliability.degenerate_spectra.fifty_digits import exact_value
+from tests.reliability.rows import Row
+from tests.reliability.tally import Tally
 
 ROUNDED = 1.01  # the docs have three digits
 Norm = Callable[[Tensor], Tensor]

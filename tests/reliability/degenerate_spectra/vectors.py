@@ -5,13 +5,11 @@ from functools import partial
 from itertools import product
 
 import torch
-from properties import weights_like
-from rows import Row, row
-from tally import Tally
 from torch import Tensor
 
 from covlayers import functional as F
-from degenerate_spectra.cells import (
+from tests.properties import weights_like
+from tests.reliability.degenerate_spectra.cells import (
     METHODS,
     SPECTRAL,
     Run,
@@ -19,9 +17,16 @@ from degenerate_spectra.cells import (
     attempt,
     short,
 )
-from degenerate_spectra.errors import distance, norm, rounding
-from degenerate_spectra.families import DTYPES, FAMILIES, N, raised, subjects
-from degenerate_spectra.fifty_digits import LARGEST, exact, exact_gradient, exact_value
+from tests.reliability.degenerate_spectra.errors import distance, norm, rounding
+from tests.reliability.degenerate_spectra.families import DTYPES, FAMILIES, N, raised, subjects
+from tests.reliability.degenerate_spectra.fifty_digits import (
+    LARGEST,
+    exact,
+    exact_gradient,
+    exact_value,
+)
+from tests.reliability.rows import Row, row
+from tests.reliability.tally import Tally
 
 # Spectra with a cut between the eigenvalues above 0.9 and the others.
 CUT = (

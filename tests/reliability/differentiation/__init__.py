@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
-from built import MODULES
-from published import PUBLISHED
-from rows import Row, row
-from tally import Tally
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from benchmarks.published import PUBLISHED
 from covlayers import functional as F
-from differentiation.compiled import compiled_rows
-from differentiation.differentiable import (
+from tests.built import MODULES
+from tests.reliability.differentiation.compiled import compiled_rows
+from tests.reliability.differentiation.differentiable import (
     CASES,
     EACH,
     SECOND,
@@ -24,8 +22,10 @@ from differentiation.differentiable import (
     forward_over_forward,
     gradient,
 )
-from differentiation.marked_tests import by_property, running
-from differentiation.modules import module_rows
+from tests.reliability.differentiation.marked_tests import by_property, running
+from tests.reliability.differentiation.modules import module_rows
+from tests.reliability.rows import Row, row
+from tests.reliability.tally import Tally
 
 AREA = "differentiation"
 MARKED = (

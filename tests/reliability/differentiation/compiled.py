@@ -7,17 +7,17 @@ from copy import deepcopy
 from functools import partial
 
 import torch
-from built import MODULES, gradients, sample, unlike_at_first
-from operator_calls import OPERATORS, arguments
-from properties import relative_error, spd
-from rows import Row, row
-from tally import Tally
 from torch import Tensor, nn
 
 from covlayers import functional as F
 from covlayers.functional import METHODS
-from differentiation.differentiable import CASES, Function, flat
-from differentiation.transforms import inside, rules
+from tests.built import MODULES, gradients, sample, unlike_at_first
+from tests.operator_calls import OPERATORS, arguments
+from tests.properties import relative_error, spd
+from tests.reliability.differentiation.differentiable import CASES, Function, flat
+from tests.reliability.differentiation.transforms import inside, rules
+from tests.reliability.rows import Row, row
+from tests.reliability.tally import Tally
 
 BY_INDUCTOR = ("eigh", "covariance", "sqrtm, published", "sqrtm, products", "solve_lyapunov smith")
 MODULES_BY_INDUCTOR = ("DecorrelatedBatchNorm zca", "CovPool", "CrossCovPool", "WhiteningColoring")

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from built import KINDS, weighted
-from properties import spd, weights_like
 from torch import Tensor
 
 from covlayers import functional as F
+from tests.built import KINDS, weighted
+from tests.properties import spd, weights_like
 
 Function = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 

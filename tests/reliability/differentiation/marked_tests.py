@@ -1,6 +1,6 @@
 """The tests that carry ``@pytest.mark.support``, run in a process of their own and counted.
 
-    python tests/reliability/differentiation/marked_tests.py FILE PROPERTY ...
+    python -m tests.reliability.differentiation.marked_tests FILE PROPERTY ...
 
 writes for each test of one of these properties: where it is, what it shows, whether it passed, and
 whether it says that the subject is right to raise.
@@ -17,10 +17,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests"))
+from tests.support import TESTS, shown_by
 
-from support import TESTS, shown_by  # noqa: E402
+ROOT = Path(__file__).parents[3]
 
 Found = dict[str, dict[str, object]]
 
@@ -54,7 +53,7 @@ def running(properties: Sequence[str]) -> Iterator[Callable[[], Found]]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
-        command = [sys.executable, __file__, str(file), *properties]
+        command = [sys.executable, "-m", __name__, str(file), *properties]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, **quiet)
 

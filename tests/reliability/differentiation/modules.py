@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 
 import torch
-from built import BATCH_NORMS, sample, trained
-from rows import Row
-from tally import Tally
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+from tests.built import BATCH_NORMS, sample, trained
+from tests.reliability.rows import Row
+from tests.reliability.tally import Tally
 
 # In training one Function for the whole layer, which keeps little and has neither.
 ONE_FUNCTION = set(BATCH_NORMS) - {"SwitchableWhitening"}

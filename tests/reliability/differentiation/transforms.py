@@ -1,6 +1,6 @@
 """Derivatives of ``torch.func`` inside ``torch.compile``: as in eager, or as loud.
 
-    PYTHONPATH=tests:tests/reliability:benchmarks python -m differentiation.transforms
+    python -m tests.reliability.differentiation.transforms
 
 prints what they come to if graphs do not end there.
 """
@@ -12,13 +12,11 @@ from functools import partial
 from unittest.mock import patch
 
 import torch
-from rows import Row
-from tally import Tally
 from torch import Tensor
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
-from differentiation.differentiable import (
+from tests.reliability.differentiation.differentiable import (
     CASES,
     Function,
     each_alone,
@@ -28,6 +26,8 @@ from differentiation.differentiable import (
     reverse_over_reverse,
     tangent,
 )
+from tests.reliability.rows import Row
+from tests.reliability.tally import Tally
 
 # Before, most compiled derivatives of torch.func raise, as the page on support says.
 GRAPHS_END = torch.__version__ >= "2.13"

@@ -11,18 +11,18 @@ from typing import TypeVar
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rows import Row, row
 
 from covlayers import functional as F
-from fuzzing.calls import Call
-from fuzzing.checks import Worst, problem
-from fuzzing.drawn_settings import DTYPES
-from fuzzing.matrix_functions import MATRIX_FUNCTIONS
-from fuzzing.modules import FAMILIES, given_to, problem_of
-from fuzzing.plain import beside
-from fuzzing.spectra import SPECTRA
-from fuzzing.statistics import STATISTICS
-from fuzzing.whitening import WHITENING
+from tests.reliability.fuzzing.calls import Call
+from tests.reliability.fuzzing.checks import Worst, problem
+from tests.reliability.fuzzing.drawn_settings import DTYPES
+from tests.reliability.fuzzing.matrix_functions import MATRIX_FUNCTIONS
+from tests.reliability.fuzzing.modules import FAMILIES, given_to, problem_of
+from tests.reliability.fuzzing.plain import beside
+from tests.reliability.fuzzing.spectra import SPECTRA
+from tests.reliability.fuzzing.statistics import STATISTICS
+from tests.reliability.fuzzing.whitening import WHITENING
+from tests.reliability.rows import Row, row
 
 AREA = "fuzzing"
 FUNCTIONS = MATRIX_FUNCTIONS | SPECTRA | STATISTICS | WHITENING

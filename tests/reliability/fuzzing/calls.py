@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from covlayers import functional as F
-from fuzzing.drawn_settings import Setting
-from fuzzing.references import MULTIPLE, norms
+from tests.reliability.fuzzing.drawn_settings import Setting
+from tests.reliability.fuzzing.references import MULTIPLE, norms
 
 
 class Claim(NamedTuple):

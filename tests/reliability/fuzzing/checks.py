@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuzzing.calls import Call, arrays, noise, rounding
-from fuzzing.references import norms
+from tests.reliability.fuzzing.calls import Call, arrays, noise, rounding
+from tests.reliability.fuzzing.references import norms
 
 Worst = dict[torch.dtype, float]
 VECTORS = ("mean", "v")

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from covlayers import functional as F
-from fuzzing.calls import Call, Claim, arrays, claim, eps_of
-from fuzzing.drawn_settings import settings_of_calls
-from fuzzing.references import (
+from tests.reliability.fuzzing.calls import Call, Claim, arrays, claim, eps_of
+from tests.reliability.fuzzing.drawn_settings import settings_of_calls
+from tests.reliability.fuzzing.references import (
     LOG,
     Spectral,
     exact,
@@ -17,7 +17,7 @@ from fuzzing.references import (
     root_of,
     symmetric,
 )
-from fuzzing.strategies import (
+from tests.reliability.fuzzing.strategies import (
     DEFINITE,
     DEGENERATE,
     DIRECT,

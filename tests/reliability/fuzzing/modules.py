@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from built import (
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from covlayers import functional as F
+from tests.built import (
     ATTENTION,
     BATCH_NORMS,
     HEADS,
@@ -20,12 +24,8 @@ from built import (
     sample,
     weighted,
 )
-from hypothesis import strategies as st
-from torch import Tensor, nn
-
-from covlayers import functional as F
-from fuzzing.checks import memory
-from fuzzing.drawn_settings import DTYPES, HALVES, LAYOUTS
+from tests.reliability.fuzzing.checks import memory
+from tests.reliability.fuzzing.drawn_settings import DTYPES, HALVES, LAYOUTS
 
 FAMILIES: Mapping[str, Mapping[str, object]] = {
     "normalisations": NORMS,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fuzzing.calls import Call
-from fuzzing.checks import weights_of
+from tests.reliability.fuzzing.calls import Call
+from tests.reliability.fuzzing.checks import weights_of
 
 Plain = Callable[..., tuple[Tensor, ...]]
 

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from covlayers import functional as F
-from covlayers.functional.lyapunov_solvers import SOLVERS, SignSolver, SmithSolver
-from fuzzing.calls import Call, Claim, arrays, claim, eps_of, noise, rounding
-from fuzzing.drawn_settings import settings_of_calls
-from fuzzing.matrix_functions import Draw, refusal, spectrum
-from fuzzing.references import lyapunov, norms, rebuilt, sign_iteration, symmetric
-from fuzzing.strategies import (
+from covlayers.functional.solvers import SOLVERS, SignSolver, SmithSolver
+from tests.reliability.fuzzing.calls import Call, Claim, arrays, claim, eps_of, noise, rounding
+from tests.reliability.fuzzing.drawn_settings import settings_of_calls
+from tests.reliability.fuzzing.matrix_functions import Draw, refusal, spectrum
+from tests.reliability.fuzzing.references import lyapunov, norms, rebuilt, sign_iteration, symmetric
+from tests.reliability.fuzzing.strategies import (
     DEFINITE,
     DEGENERATE,
     GAPS,

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from covlayers import functional as F
-from fuzzing.calls import Call, Claim, arrays, claim, eps_of
-from fuzzing.drawn_settings import settings_of_calls
-from fuzzing.references import covariance, norms, shrunk
-from fuzzing.strategies import DEFINITE, DEGENERATE, SIZES, features, matrices
+from tests.reliability.fuzzing.calls import Call, Claim, arrays, claim, eps_of
+from tests.reliability.fuzzing.drawn_settings import settings_of_calls
+from tests.reliability.fuzzing.references import covariance, norms, shrunk
+from tests.reliability.fuzzing.strategies import DEFINITE, DEGENERATE, SIZES, features, matrices
 
 Draw = st.DrawFn
 flag = st.booleans()

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from properties import with_spectrum
 from torch import Tensor
 
 from covlayers import functional as F
-from covlayers.functional.lyapunov_solvers import SOLVERS, SignSolver, SmithSolver
-from fuzzing.drawn_settings import Setting
+from covlayers.functional.solvers import SOLVERS, SignSolver, SmithSolver
+from tests.properties import with_spectrum
+from tests.reliability.fuzzing.drawn_settings import Setting
 
 SIZES = (*range(13), 33, 64)
 

@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
-from style_reference import shrinkage as oracle
 
 from covlayers import functional as F
-from fuzzing.calls import Call, Claim, arrays, claim, eps_of, noise, rounding
-from fuzzing.drawn_settings import settings_of_calls
-from fuzzing.matrix_functions import infinite_at_ties, spectrum
-from fuzzing.references import covariance, norms, rebuilt, root_of, shrunk, symmetric
-from fuzzing.strategies import (
+from tests.reliability.fuzzing.calls import Call, Claim, arrays, claim, eps_of, noise, rounding
+from tests.reliability.fuzzing.drawn_settings import settings_of_calls
+from tests.reliability.fuzzing.matrix_functions import infinite_at_ties, spectrum
+from tests.reliability.fuzzing.references import (
+    covariance,
+    norms,
+    rebuilt,
+    root_of,
+    shrunk,
+    symmetric,
+)
+from tests.reliability.fuzzing.strategies import (
     DEFINITE,
     DEGENERATE,
     DIRECT,
@@ -22,6 +28,7 @@ from fuzzing.strategies import (
     features,
     matrices,
 )
+from tests.style_reference import shrinkage as oracle
 
 Draw = st.DrawFn
 KINDS = ("zca", "pca", "cholesky", "zca_cor", "pca_cor")

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from rows import Row, row
-from same_bits import same
 
-from interrupted_training.forked import EXAMPLES, SHORT, Callbacks, fit, together
+from tests.reliability.interrupted_training.forked import EXAMPLES, SHORT, Callbacks, fit, together
+from tests.reliability.rows import Row, row
+from tests.reliability.same_bits import same
 
 AREA = "interruption"
 KILLS, KILLS_IN_WRITING = 10, 2

@@ -6,15 +6,15 @@ from copy import deepcopy
 from functools import partial
 
 import torch
-from bad_inputs.calls import GOOD, tensors_of
-from built import KINDS, MODULES, sample, trained
-from rows import Row
-from tally import Tally
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from precision.laid_out import DEVICE, SETTINGS, Setting
-from precision.trials import Run, Trial, errors
+from tests.built import KINDS, MODULES, sample, trained
+from tests.reliability.bad_inputs.calls import GOOD, tensors_of
+from tests.reliability.precision.laid_out import DEVICE, SETTINGS, Setting
+from tests.reliability.precision.trials import Run, Trial, errors
+from tests.reliability.rows import Row
+from tests.reliability.tally import Tally
 
 AREA = "precision"
 QUICK = ("DecorrelatedBatchNorm zca", "GroupWhitening", "CovPool", "CovAttention")

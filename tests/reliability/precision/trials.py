@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from built import waves
 from torch import Tensor
 
-from precision.laid_out import Setting
+from tests.built import waves
+from tests.reliability.precision.laid_out import Setting
 
 Run = Callable[..., Tensor | tuple[Tensor, ...]]
 

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from built import MODULES
-from distributed.parity import DOUBLE, Case, Result, compare, network
-from rows import Row, row
-from same_bits import same
 
-from process_groups import exchanges, lost_ranks, shard_trials, whole_layers
-from process_groups.ranks import results
-from process_groups.shared_training import described, running
+from tests.built import MODULES
+from tests.distributed.parity import DOUBLE, Case, Result, compare, network
+from tests.reliability.process_groups import exchanges, lost_ranks, shard_trials, whole_layers
+from tests.reliability.process_groups.ranks import results
+from tests.reliability.process_groups.shared_training import described, running
+from tests.reliability.rows import Row, row
+from tests.reliability.same_bits import same
 
 line = partial(row, "several processes")
 

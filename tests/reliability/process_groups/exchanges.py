@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from distributed.parity import LAYERS, Result
 from torch import Tensor, nn
 from torch.distributed.tensor.debug import CommDebugMode
 
 import covlayers
+from tests.distributed.parity import LAYERS, Result
 
 SUMS: dict[str, tuple[Callable[[nn.Module], nn.Module], int]] = {
     "in training": (nn.Module.train, 2),

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import covlayers
-from process_groups.ranks import ended, found, keep, meet
+from tests.reliability.process_groups.ranks import ended, found, keep, meet
 
 TIMEOUT = timedelta(seconds=3)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from distributed.parity import LAYERS, SHARDS, Case, Result, cases, network, train
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from process_groups import exchanges, whole_layers
-from process_groups.shared_training import (
+from tests.distributed.parity import LAYERS, SHARDS, Case, Result, cases, network, train
+from tests.reliability.process_groups import exchanges, whole_layers
+from tests.reliability.process_groups.shared_training import (
     Trial,
     accumulated,
     averages_of_averages,

@@ -7,15 +7,15 @@ from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-from distributed.parity import Case, Result, network, train
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import covlayers
 from covlayers.functional import batch_moments
-from covlayers.functional.collective import all_sum
+from covlayers.functional._batch.collective import all_sum
 from covlayers.modules import switchable_whitening
+from tests.distributed.parity import Case, Result, network, train
 
 Trial = Callable[[nn.Module, Case, slice], Result]
 SAMPLES = 8  # of a batch

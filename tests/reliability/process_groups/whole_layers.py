@@ -10,13 +10,13 @@ from unittest.mock import patch
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from built import MODULES, sample
-from distributed.parity import LAYERS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import covlayers
+from tests.built import MODULES, sample
+from tests.distributed.parity import LAYERS
 
 SAMPLES, STEPS = 8, 3
 NORMS = {**LAYERS, "GroupWhitening": lambda: covlayers.GroupWhitening(8, 2)}

@@ -4,11 +4,10 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-from interrupted_training.forked import ROOT
-from rows import Row, row
-
-from supply import hostile_checkpoints, hostile_pictures, state_dicts
-from supply.unsafe_calls import unsafe
+from tests.reliability.interrupted_training.forked import ROOT
+from tests.reliability.rows import Row, row
+from tests.reliability.supply import hostile_checkpoints, hostile_pictures, state_dicts
+from tests.reliability.supply.unsafe_calls import unsafe
 
 AREA = "supply"
 TABLE = ROOT / "docs" / "dependencies.md"

@@ -17,7 +17,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from interrupted_training.forked import CONTEXT, EXAMPLES, run, together
+
+from tests.reliability.interrupted_training.forked import CONTEXT, EXAMPLES, run, together
 
 READERS = ("common.checkpoints:WholeCheckpoints", "pytorch_lightning.plugins:TorchCheckpointIO")
 """Ours and Lightning's, for a process of their own."""

@@ -12,8 +12,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from interrupted_training.forked import CONTEXT, enter
 from PIL import Image
+
+from tests.reliability.interrupted_training.forked import CONTEXT, enter
 
 SIDE = 9460  # the square is the first above the limit of Pillow's warning
 

@@ -1,6 +1,6 @@
 """What every module saved in each version, with an input and the output of then.
 
-    PYTHONPATH=tests:tests/reliability python -m supply.state_dicts
+    python -m tests.reliability.supply.state_dicts
 
 writes the file of this version into saved/; of one that is there nothing is replaced, and
 what it does not have yet is added.
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from built import MODULES, features, sample, unlike_at_first
-from rows import Row, row
-from same_bits import same
 from torch import Tensor, nn
 
 import covlayers as cl
+from tests.built import MODULES, features, sample, unlike_at_first
+from tests.reliability.rows import Row, row
+from tests.reliability.same_bits import same
 
 AREA = "supply"
 FOLDER = Path(__file__).parent / "saved"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from supply.unsafe_calls import unsafe
+from tests.reliability.supply.unsafe_calls import unsafe
 
 UNSAFE = (
     "import pickle",

@@ -1,0 +1,1 @@
+"""What every other file stands on: errors, checks, precision, transforms, linear algebra."""

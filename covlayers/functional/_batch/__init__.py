@@ -1,0 +1,1 @@
+"""Statistics and normalisation of batches, for the layers."""

@@ -1,0 +1,61 @@
+"""Mean and covariance of a batch, over all processes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.linalg import gram
+from covlayers.functional._batch.collective import all_sum
+from covlayers.functional._batch.memory_layout import Layout
+
+
+class Moments(NamedTuple):
+    """The statistics of a batch over all processes, and its features about their mean."""
+
+    centered: Tensor  # (B, G, c, M)
+    mean: Tensor  # (G, c)
+    cov: Tensor  # (G, c, c)
+    positions: Tensor  # (), their number
+
+
+def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
+    """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
+    sums = x.unsqueeze(-1).flatten(2).sum((0, 2))
+    count = x.new_full((), x.numel() // max(x.shape[1], 1))
+    own = sums.unflatten(0, (layout.num_groups, -1)) / count.clamp_min(1)
+    centered = layout.centered(x, own)
+    count, mean, cov = joint_moments(count, own, gram(centered).sum(0), group)
+    if group is not None:
+        centered = centered + (own - mean)[..., None]
+    return Moments(centered, mean, cov, count)
+
+
+def joint_moments(
+    count: Tensor, mean: Tensor, scatter: Tensor, group: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Count, mean and covariance over the processes of a group, from those of each.
+
+    Each process sums about its own mean, so a large mean costs no accuracy. The sums about zero,
+    in float64, then add up in one collective whatever the share of each process, none included.
+
+    Args:
+        count: number of positions of this process, a scalar.
+        mean: their mean ``(G, c)``.
+        scatter: the sum of their squares about it, ``(G, c, c)``.
+        group: name of the process group, None for this process alone.
+    """
+    if group is not None:
+        wide = mean.double()
+        about_zero = scatter.double() + count * outer(wide)
+        packed = torch.cat([count.double()[None], (count * wide).flatten(), about_zero.flatten()])
+        n, sums, squares = all_sum(packed, group).split([1, mean.numel(), scatter.numel()])
+        wide = sums.view_as(mean) / n.clamp_min(1)
+        scatter = (squares.view_as(scatter) - n * outer(wide)).to(scatter.dtype)
+        count, mean = n[0].to(count.dtype), wide.to(mean.dtype)
+    return count, mean, scatter / count.clamp_min(1)
+
+
+def outer(v: Tensor) -> Tensor:
+    """``v vᵀ``."""
+    return v[..., :, None] * v[..., None, :]

@@ -1,0 +1,41 @@
+"""Where the kernels stand in for the plain lines."""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.function import in_forward_mode
+from covlayers.functional._base.linalg import exporting
+
+LARGEST = 64
+_TRITON = find_spec("triton") is not None and torch.version.hip is None  # nothing is imported
+
+
+def fits(*matrices: Tensor) -> bool:
+    r"""Whether the kernels serve these matrices.
+
+    They want float32 matrices of :math:`2 \le n \le 64` on an NVIDIA GPU with tensor cores for it
+    (compute capability 8.0, Ampere, or later) and Triton. Compiled for 8.0 to 12.0, a matrix of 64
+    takes at most 64 KB of shared memory, which every such GPU has; one of 128 would take 256 KB or
+    more, which none has.
+
+    A derivative through the steps, in either mode, and an exported graph need the plain lines.
+
+    Args:
+        *matrices: all that the kernel would read; square.
+    """
+    return (
+        all(_capable(A.device) and _small(A) for A in matrices)
+        and not exporting()
+        and not (torch.is_grad_enabled() and any(A.requires_grad for A in matrices))
+        and not in_forward_mode()
+    )
+
+
+def _capable(device: torch.device) -> bool:
+    return device.type == "cuda" and _TRITON and torch.cuda.get_device_properties(device).major >= 8
+
+
+def _small(A: Tensor) -> bool:
+    return A.dtype == torch.float32 and 2 <= A.shape[-1] <= LARGEST

@@ -1,0 +1,139 @@
+"""The differentiable eigendecomposition."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.checks import check_square, choose
+from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
+from covlayers.functional._base.linalg import symmetric, symmetrised
+from covlayers.functional._base.precision import full_precision, no_autocast
+from covlayers.functional.backwards import BACKWARDS
+from covlayers.functional.backwards._gap_rule import GapRule
+from covlayers.functional.backwards.autograd import Autograd
+from covlayers.functional.backwards.gaps import ExactGaps
+from covlayers.functional.core import Method, SpectralMethod, Spectrum
+from covlayers.functional.methods import METHODS
+from covlayers.functional.rule import Backward, FirstOrderOnly
+
+
+@full_precision
+def eigh(
+    A: Tensor, *, method: str | Method = "eigh", backward: str | Backward = "exact_gaps"
+) -> tuple[Tensor, Tensor]:
+    r"""Eigenvalues and eigenvectors of symmetric matrices.
+
+    .. math:: A = U \operatorname{diag}(\lambda)\, U^\top, \qquad U^\top U = I
+
+    The sign of each eigenvector is fixed: its entry of largest magnitude is positive. The gradient
+    of eigenvectors explodes as eigenvalues meet; the rules bound it, see
+    :class:`~covlayers.functional.GapRule`. With ``"exact_gaps"`` and ``"autograd"`` second
+    derivatives are right; the surrogates raise.
+
+    Args:
+        A: symmetric matrices, of any sign; an asymmetry up to 1% of the largest entry counts as
+            rounding.
+        method: ``"eigh"`` or a :class:`~covlayers.functional.SpectralMethod`.
+        backward: a gap rule, ``"power_iteration"``, or ``"autograd"``. The series rules
+            (``"taylor_gaps"``, ``"pade_gaps"``, ``"power_iteration"``) are for positive
+            eigenvalues.
+
+    Shape:
+        - A: :math:`(*, n, n)`
+        - Output: values :math:`(*, n)`, ascending, and vectors :math:`(*, n, n)`, in columns
+
+    Raises:
+        InvalidValueError: if ``A`` is not square or far from symmetric, or a name is unknown.
+        InvalidTypeError: if ``A`` is not a real floating tensor.
+        UnsupportedError: for a method without a spectrum or a rule that is not of gaps, and for a
+            second derivative through a surrogate rule.
+        ConvergenceError: if the decomposition does not converge, not even in float64.
+
+    Example:
+        >>> values, vectors = eigh(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
+        >>> values
+        tensor([1., 3.])
+
+    Reference:
+        :cite:t:`ionescu2015matrix`; :cite:t:`wang2019backpropagation`; :cite:t:`wang2021robust`.
+    """
+    check_square("A", A)
+    chosen = choose("method", method, METHODS, Method).select((), A)
+    rule = choose("backward", backward, BACKWARDS, Backward)
+    if not isinstance(chosen, SpectralMethod):
+        raise UnsupportedError(f"{chosen} has no spectrum; use method='eigh' with eigh.")
+    if not isinstance(rule, GapRule | Autograd):
+        raise UnsupportedError(
+            f"{rule} differentiates matrix functions, not eigenvectors; use a gap rule with eigh, "
+            "e.g. backward='exact_gaps' or 'taylor_gaps'."
+        )
+    if A.numel() == 0:
+        return A.diagonal(dim1=-2, dim2=-1), symmetric(A)
+    A = symmetrised("A", A)
+    if isinstance(rule, GapRule):
+        function = _Eigh if compiles_whole() else _EighWithJvp
+        values, vectors = function.apply(A, chosen, rule)
+    else:
+        values, vectors = chosen.decompose(symmetric(A))
+    return values, vectors * _signs(vectors.detach())
+
+
+def _signs(vectors: Tensor) -> Tensor:
+    """The sign of the entry of largest magnitude of each column, ``(*, 1, n)``."""
+    peak = vectors.gather(-2, vectors.abs().argmax(-2, keepdim=True))
+    return torch.where(peak < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+class _Eigh(torch.autograd.Function):
+    """A spectral method's decomposition with the derivative of a gap rule."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(A: Tensor, method: SpectralMethod, rule: GapRule) -> Spectrum:
+        return method.decompose(A)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Spectrum) -> None:
+        ctx.rule = inputs[2]
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx: Any, gvalues: Tensor, gvectors: Tensor) -> tuple[Tensor, None, None]:
+        values, vectors = ctx.saved_tensors
+        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+            K = ctx.rule.inverse_gaps(values)
+            inner = K * (vectors.mT @ gvectors) + torch.diag_embed(gvalues)
+            gA = symmetric(vectors @ inner @ vectors.mT)
+        return _guard(ctx.rule, gA, gvalues, gvectors, values, vectors), None, None
+
+
+class _EighWithJvp(_Eigh):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Spectrum) -> None:
+        _Eigh.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*output)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Spectrum:
+        refuse_nested_forward_mode()
+        values, vectors = ctx.saved_tensors
+        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+            rotated = vectors.mT @ symmetric(tangent) @ vectors
+            dvectors = vectors @ (ctx.rule.inverse_gaps(values) * rotated)
+            dvalues = rotated.diagonal(dim1=-2, dim2=-1)
+        sources = (tangent, values, vectors)
+        return _guard(ctx.rule, dvalues, *sources), _guard(ctx.rule, dvectors, *sources)
+
+
+def _any_order(rule: GapRule) -> bool:
+    return isinstance(rule, ExactGaps) and torch.is_grad_enabled()
+
+
+def _guard(rule: GapRule, result: Tensor, *sources: Tensor) -> Tensor:
+    """A surrogate's gradient must not be differentiated."""
+    if isinstance(rule, ExactGaps) or torch.compiler.is_compiling():
+        return result
+    return FirstOrderOnly.apply(result, f"{rule} for eigh", *sources)

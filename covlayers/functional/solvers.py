@@ -1,0 +1,124 @@
+r"""Three solvers of the Lyapunov equation :math:`S X + X S = Q`, each its own adjoint."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from covlayers.functional import _iterations
+from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional._base.decomposition import decompose, positive
+from covlayers.functional._base.linalg import frobenius_norm, spectral_bound
+from covlayers.functional._iterations import plain
+
+
+class LyapunovSolver(ABC):
+    r"""A linear operator :math:`Q \mapsto X`, its own adjoint, for each :math:`S`.
+
+    .. math:: S X + X S = Q
+
+    Example:
+        >>> class Diagonal(LyapunovSolver):
+        ...     def prepare(self, S):
+        ...         s = S.diagonal(dim1=-2, dim2=-1)
+        ...         return (s[..., :, None] + s[..., None, :],)
+        ...     def solve(self, S, Q, *known):
+        ...         return Q / known[0]
+        >>> solve_lyapunov(torch.eye(2), torch.ones(2, 2), solver=Diagonal())
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
+
+    @abstractmethod
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`solve` wants to know of ``S``, ``(*, n, n)``, if the caller does not."""
+
+    @abstractmethod
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        """The solution for ``S`` and ``Q``, ``(*, n, n)`` each, with what is ``known`` of ``S``."""
+
+
+@dataclass(frozen=True)
+class EighSolver(LyapunovSolver):
+    r"""Elementwise in the eigenbasis of ``S``: :math:`\tilde X_{ij} = \tilde Q_{ij}/(s_i+s_j)`."""
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return positive(*decompose(S))
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        values, vectors = known
+        rotated = vectors.mT @ Q @ vectors
+        return vectors @ (rotated / (values[..., :, None] + values[..., None, :])) @ vectors.mT
+
+
+@dataclass(frozen=True)
+class SignSolver(LyapunovSolver):
+    r"""Newton-Schulz for the sign of :math:`\begin{pmatrix} S & Q \\ 0 & -S \end{pmatrix}`.
+
+    As published :cite:p:`song2022fast`: exact only where the eigenvalues of :math:`S`, divided by
+    its norm, exceed 0.09 (at 8 iterations); below, the solution is damped.
+    """
+
+    iterations: int = 8
+
+    def __post_init__(self) -> None:
+        check_count("iterations", self.iterations)
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return (frobenius_norm(S),)
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        (norm,) = known
+        run = _iterations.sign if _iterations.fits(S, Q) else plain.sign
+        return run(S, Q, norm, self.iterations)
+
+    def factor(self, a: Tensor, b: Tensor) -> Tensor:
+        """``X_ij / Q_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``."""
+        factor = torch.full_like(a * b, 0.5)
+        for _ in range(self.iterations):
+            factor = factor * (3 - a**2 - b**2 + a * b) / 2
+            a, b = a * (3 - a**2) / 2, b * (3 - b**2) / 2
+        return factor
+
+
+@dataclass(frozen=True)
+class SmithSolver(LyapunovSolver):
+    r"""Squared Smith iteration :cite:p:`smith1968matrix`.
+
+    With :math:`p > 0`, :math:`V = (S + pI)^{-1}` and :math:`C = I - 2pV`, the equation becomes
+    :math:`X = C X C + 2p V Q V`, whose series doubles its terms at each step:
+    :math:`X \leftarrow X + C X C,\ C \leftarrow C^2`.
+
+    Args:
+        lower: a lower bound for the eigenvalues of :math:`S` as a fraction of the largest, in
+            (0, 1]; a tighter one saves steps, a wrong one leaves the smallest eigenvalues
+            unconverged. Default :math:`\sqrt{8\epsilon}`, the root of the rounding noise.
+        doublings: steps; by default as many as ``lower`` needs for full precision.
+    """
+
+    lower: float | None = None
+    doublings: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lower is not None:
+            check_number("lower", self.lower, 0, 1, open_low=True)
+        if self.doublings is not None:
+            check_count("doublings", self.doublings)
+
+    def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
+        return (spectral_bound(S),)
+
+    def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
+        (bound,) = known
+        eps = torch.finfo(S.dtype).eps
+        lower = (8 * eps) ** 0.5 if self.lower is None else self.lower
+        # |C| <= (1 - √l)/(1 + √l) for p = √l·bound; after k doublings the error is |C|^(2^(k+1)).
+        contraction = 2 * math.atanh(lower**0.5) if lower < 1 else math.inf
+        needed = math.ceil(math.log2(max(-math.log(eps) / contraction, 2))) - 1
+        run = _iterations.smith if _iterations.fits(S, Q) else plain.smith
+        return run(S, Q, bound, lower, needed if self.doublings is None else self.doublings)
+
+
+SOLVERS = {"eigh": EighSolver, "sign": SignSolver, "smith": SmithSolver}

@@ -1,0 +1,1 @@
+"""Whitening layers that are fitted to data."""

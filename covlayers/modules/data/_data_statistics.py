@@ -1,0 +1,147 @@
+"""Mean and covariance of data, learnt at once or batch by batch."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.checks import check_place, check_same
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.precision import HALVES, no_autocast
+from covlayers.modules._derived_buffers import DerivedBuffers
+from covlayers.modules.data._observations import (
+    Features,
+    check_features,
+    chosen_features,
+    number,
+    observation_shape,
+    to_rows,
+)
+
+
+class DataStatistics(DerivedBuffers):
+    """Mean and covariance of observations: samples ``(N, *)``, or the patches of images."""
+
+    mean: Tensor
+    covariance: Tensor
+    num_samples: Tensor
+
+    def __init__(
+        self,
+        num_features: int | Sequence[int] | None,
+        patch_size: int | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        check_place(device, dtype)
+        self.patch_size = patch_size
+        self.num_features = chosen_features(num_features, patch_size)
+        self._fitted = False  # as last seen outside of a compiled graph
+        D = 0 if self.num_features is None else number(self.num_features)
+        self.register_buffer("mean", torch.zeros(D, device=device, dtype=dtype))
+        self.register_buffer("covariance", torch.zeros(D, D, device=device, dtype=dtype))
+        self.register_buffer("num_samples", torch.zeros((), device=device, dtype=torch.long))
+
+    def fit(self, x: Tensor) -> Self:
+        """Learn mean and covariance of ``x``, ``(N, *)``, and forget what was learnt before.
+
+        Raises:
+            InvalidValueError: if ``x`` has other features, fewer than two observations, or values
+                or statistics that are not finite; what was learnt before stays.
+            InvalidTypeError: if ``x`` is not a real floating tensor.
+        """
+        self._learn(x, known=0, at_least=2)
+        self.prepare()
+        return self
+
+    def partial_fit(self, x: Tensor) -> Self:
+        r"""Learn from a further batch ``x`` of any size; all of them amount to one ``fit``.
+
+        With :math:`w = n_b / (n_a + n_b)` and :math:`\delta = \mu_b - \mu_a`,
+
+        .. math:: \mu = \mu_a + w\, \delta, \qquad
+                  \Sigma = (1 - w)\, \Sigma_a + w\, \Sigma_b + w (1 - w)\, \delta \delta^\top
+
+        Raises:
+            InvalidValueError: as ``fit``, but one observation will do.
+            InvalidTypeError: as ``fit``.
+
+        Reference:
+            :cite:t:`chan1983algorithms`.
+        """
+        self._learn(x, known=int(self.num_samples), at_least=1)
+        return self
+
+    def _learn(self, x: Tensor, known: int, at_least: int) -> None:
+        shape = observation_shape("x", x, self.patch_size)
+        features = self.num_features
+        if features is None:
+            features = chosen_features(shape[0] if len(shape) == 1 else shape, self.patch_size)
+            assert features is not None
+        check_features("x", x, shape, "num_features", features)
+        check_same("mean", self.mean.to(x.dtype), "x", x)
+        with torch.inference_mode(False), torch.no_grad(), no_autocast(x):
+            rows = to_rows(x, self.patch_size)
+            if len(rows) < at_least:
+                raise InvalidValueError(
+                    f"x must hold at least {at_least} observations, got {len(rows)} in shape "
+                    f"{tuple(x.shape)}; pass more data, or a batch at a time to partial_fit."
+                )
+            rows = rows.to(_full_dtype(x.dtype, self.mean.dtype))
+            if known:
+                start = self.mean.to(rows.dtype), self.covariance.to(rows.dtype)
+            else:
+                start = rows.new_zeros(rows.shape[1]), rows.new_zeros(())
+            merged = _merge(*start, known, rows)
+            mean, covariance = (statistic.to(self.mean.dtype) for statistic in merged)
+            if not bool(torch.isfinite(mean).all() & torch.isfinite(covariance).all()):
+                raise InvalidValueError(
+                    f"x must be finite, with a covariance in the range of {self.mean.dtype}, got "
+                    f"values up to {float(x.abs().amax())}; drop such samples, or rescale them."
+                )
+            self.adopt(features)
+            self.mean, self.covariance = mean, covariance
+            self.num_samples = torch.full_like(self.num_samples, known + len(rows))
+            self._fitted = True
+        self.outdate()
+
+    def adopt(self, features: Features) -> None:
+        """Have these features from here on; raises if they do not suit."""
+        self.num_features = features
+
+    def sources(self) -> tuple[Tensor, ...]:
+        return self.covariance, self.num_samples
+
+    def derivable(self) -> bool:
+        if not torch.compiler.is_compiling():
+            self._fitted = int(self.num_samples) > 0
+        return self._fitted
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        mean = state_dict.get(f"{prefix}mean")
+        if self.num_features is None and mean is not None and mean.numel():
+            D = mean.numel()
+            self.adopt(D)
+            self.mean, self.covariance = self.mean.new_zeros(D), self.covariance.new_zeros(D, D)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _merge(mean: Tensor, covariance: Tensor, known: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of ``known`` observations with those in ``rows``, one each."""
+    weight = len(rows) / (known + len(rows))
+    centered = rows - mean  # about the known mean first, so that a large one costs no accuracy
+    step = centered.mean(0)
+    centered = centered - step
+    batch = symmetric(centered.mT @ centered) / len(rows)
+    between = (1 - weight) * step[:, None] * step
+    return mean + weight * step, (1 - weight) * covariance + weight * (batch + between)
+
+
+def _full_dtype(*dtypes: torch.dtype) -> torch.dtype:
+    widest = torch.promote_types(*dtypes)
+    return torch.float32 if widest in HALVES else widest

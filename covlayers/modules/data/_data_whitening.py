@@ -1,0 +1,191 @@
+"""Whitening of data: a fixed linear map, fitted once and applied to samples."""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from covlayers import functional as F
+from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.precision import full_precision
+from covlayers.functional._batch.memory_layout import like_format
+from covlayers.functional.core import Method
+from covlayers.functional.covariances import regularized
+from covlayers.functional.matrix_functions import choose_method
+from covlayers.modules.data._data_statistics import DataStatistics
+from covlayers.modules.data._observations import (
+    Features,
+    check_features,
+    from_rows,
+    number,
+    observation_shape,
+    to_rows,
+)
+
+
+class DataWhitening(DataStatistics):
+    r"""Base of the layers that whiten data by a matrix fitted to them.
+
+    .. math:: y = W (x - \mu), \qquad W \hat\Sigma W^\top = I, \qquad
+              x = \hat\Sigma W^\top y + \mu
+
+    The two matrices are derived from the covariance when that has changed, and kept.
+    """
+
+    remedies = "a shrinkage, a larger eps or more data"  # for a singular covariance
+    whitening_matrix: Tensor  # W, (K, D)
+    coloring_matrix: Tensor  # its right inverse, (D, K)
+
+    def __init__(
+        self,
+        num_features: int | Sequence[int] | None,
+        eps: float,
+        shrinkage: float | None,
+        patch_size: int | None,
+        kind: str,
+        method: str | Method,
+        n_components: int | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(num_features, patch_size, device, dtype)
+        check_number("eps", eps, 0)
+        if shrinkage is not None:
+            check_number("shrinkage", shrinkage, 0, 1)
+        if n_components is not None:
+            check_count("n_components", n_components)
+        self.eps, self.shrinkage = eps, shrinkage
+        self.kind, self.n_components = kind, n_components
+        # "auto" stays a word, as the Cholesky kind takes no method at all
+        self.method = method if method == "auto" else choose_method(method)
+        self._warned = False
+        self._matrices(torch.eye(2, device="cpu"))  # raises if kind and method do not fit
+        if self.num_features is not None:
+            self.adopt(self.num_features)
+        D = len(self.mean)
+        K = D if n_components is None else n_components
+        for name, shape in {"whitening_matrix": (K, D), "coloring_matrix": (D, K)}.items():
+            zeros = torch.zeros(shape, device=device, dtype=dtype)
+            self.register_buffer(name, zeros, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whiten ``(N, *)``."""
+        W, _ = self.matrices()
+        shape = observation_shape("x", x, self.patch_size)
+        check_features("x", x, shape, "num_features", self._features)
+        return like_format(self._whiten(x, W=W), x)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The data ``(N, *)`` that were whitened to ``y``; of leading components, their projection.
+
+        Raises:
+            InvalidValueError: before ``fit``, or if ``y`` has not the shape of whitened data.
+            InvalidTypeError: if ``y`` is not a real floating tensor.
+        """
+        _, C = self.matrices()
+        shape = observation_shape("y", y, self._white_side)
+        if self.n_components is None:
+            check_features("y", y, shape, "num_features", self._features)
+        else:
+            check_features("y", y, shape, "n_components", self.n_components)
+        return like_format(self._color(y, C=C), y)
+
+    @full_precision
+    def _whiten(self, x: Tensor, *, W: Tensor) -> Tensor:
+        rows = to_rows(x, self.patch_size)  # (n, D)
+        z = F.whiten(rows.mT, self.mean.to(rows.dtype), W.to(rows.dtype)).mT  # (n, K)
+        return from_rows(z, self._white_shape(x), self._white_side)
+
+    @full_precision
+    def _color(self, y: Tensor, *, C: Tensor) -> Tensor:
+        z = to_rows(y, self._white_side)  # (n, K)
+        rows = F.color(z.mT, self.mean.to(z.dtype), C.to(z.dtype)).mT  # (n, D)
+        return from_rows(rows, self._data_shape(y), self.patch_size)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        r"""Copies of :math:`W`, of shape :math:`(K, D)`, and its right inverse :math:`(D, K)`.
+
+        Computed when the covariance has changed, but at each call inside a graph of
+        ``torch.compile`` between ``partial_fit`` and the next call outside.
+
+        Raises:
+            InvalidValueError: before ``fit``.
+        """
+        self.refresh()
+        if torch.compiler.is_compiling() and not self.derived:
+            self._check_fitted()
+            return self._matrices(self.covariance)
+        # Copies, as nothing that happens to the buffers may touch a pending backward pass.
+        return self.whitening_matrix.clone(), self.coloring_matrix.clone()
+
+    @property
+    def _white_side(self) -> int | None:
+        """Side of what a patch becomes: the patch again, or one position of K channels."""
+        return self.patch_size and (self.patch_size if self.n_components is None else 1)
+
+    def _white_shape(self, x: Tensor) -> tuple[int, ...]:
+        if self.n_components is None:
+            return tuple(x.shape)
+        p = self.patch_size
+        grid = () if p is None else (x.shape[2] // p, x.shape[3] // p)
+        return x.shape[0], self.n_components, *grid
+
+    def _data_shape(self, y: Tensor) -> tuple[int, ...]:
+        if self.n_components is None:
+            return tuple(y.shape)
+        p = self.patch_size
+        if p is not None:
+            return y.shape[0], len(self.mean) // p**2, y.shape[2] * p, y.shape[3] * p
+        features = self._features
+        return y.shape[0], *((features,) if isinstance(features, int) else features)
+
+    @property
+    def _features(self) -> Features:
+        return len(self.mean) if self.num_features is None else self.num_features
+
+    def adopt(self, features: Features) -> None:
+        if self.n_components is not None and self.n_components > number(features):
+            raise InvalidValueError(
+                f"n_components must be at most the number of features, {number(features)}, got "
+                f"{self.n_components}."
+            )
+        super().adopt(features)
+
+    def derive(self) -> None:
+        self._check_fitted()
+        self._check_scarcity(int(self.num_samples))
+        self.whitening_matrix, self.coloring_matrix = self._matrices(self.covariance.clone())
+
+    def _check_fitted(self) -> None:
+        if not self.derivable():
+            raise InvalidValueError(
+                f"{type(self).__name__} must be fitted to data first, got none yet; call fit(x), "
+                "or partial_fit(x) for each batch."
+            )
+
+    @full_precision
+    def _matrices(self, cov: Tensor) -> tuple[Tensor, Tensor]:
+        cov = regularized(cov, self.eps, self.shrinkage)
+        W = F.whitening_matrix(cov, kind=self.kind, method=self.method)[: self.n_components]
+        return W, cov @ W.mT
+
+    def _check_scarcity(self, samples: int) -> None:
+        D = len(self.mean)
+        scarce = samples <= (self.n_components or D) and self.shrinkage is None
+        if scarce and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__} has {samples} observations for the covariance of {D} "
+                f"features, which is singular: eps={self.eps} alone bounds its inverse. Take "
+                f"{self.remedies}.",
+                stacklevel=6,
+            )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"{self.num_features}, eps={self.eps}, shrinkage={self.shrinkage}, "
+            f"patch_size={self.patch_size}"
+        )

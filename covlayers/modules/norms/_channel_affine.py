@@ -1,0 +1,46 @@
+"""Channels in groups, each channel with a learnt scale and shift."""
+
+import torch
+from torch import nn
+
+from covlayers.functional._base.checks import (
+    check_count,
+    check_divides,
+    check_flag,
+    check_number,
+    check_place,
+)
+
+
+class ChannelAffine(nn.Module):
+    """What the norm layers share: groups of channels, ``eps``, a scale and a shift."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_features: int,
+        num_groups: int,
+        eps: float,
+        affine: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        check_count("num_features", num_features)
+        check_divides("num_groups", num_groups, "num_features", num_features)
+        check_number("eps", eps, 0)
+        check_flag("affine", affine)
+        check_place(device, dtype)
+        self.num_features, self.num_groups = num_features, num_groups
+        self.eps, self.affine = eps, affine
+        for name in ("weight", "bias"):
+            empty = torch.empty(num_features, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(empty) if affine else None)
+
+    def reset_parameters(self) -> None:
+        """Scale by one, without a shift."""
+        if self.weight is not None and self.bias is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)

@@ -1,0 +1,86 @@
+"""Normalisation by a matrix function of the batch covariance."""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.checks import check_channels
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.precision import full_precision
+from covlayers.functional._batch.normalise import affine_transform, batch_transform
+from covlayers.functional.covariances import regularized
+from covlayers.modules._derived_buffers import DerivedBuffers
+from covlayers.modules.norms.running_moments import RunningMoments
+
+
+class CovarianceNorm(RunningMoments, DerivedBuffers):
+    r"""Base of the layers that normalise by a matrix function :math:`T` of the covariance.
+
+    .. math:: y = \operatorname{diag}(\gamma)\; T(\hat\Sigma)\, (x - \mu) + \beta, \qquad
+              \hat\Sigma = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr}\Sigma}{c} I
+              + \varepsilon I
+
+    per group of :math:`c` channels. A subclass offers ``matrix_function``. In training :math:`\mu`
+    and :math:`\Sigma` are those of the batch; in evaluation, and once ``frozen``, running averages.
+    """
+
+    eval_matrix: Tensor  # None without track_running_stats
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        empty = torch.full_like(self.running_cov, torch.nan) if self.track_running_stats else None
+        self.register_buffer("eval_matrix", empty, persistent=False)
+        self.reset_parameters()
+
+    def matrix_function(self, cov: Tensor) -> Tensor:
+        """The matrices ``(G, c, c)`` for regularised covariances ``(G, c, c)``."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``(N, C, *)``."""
+        check_channels("x", x, "num_features", self.num_features)
+        if not self.uses_batch:
+            # Copies, as the next update must not touch what a pending backward pass needs.
+            mean, W = self.running_mean.clone(), self.evaluation_matrix().clone()
+            return affine_transform(x, self.weight, self.bias, mean, W)
+        group = self.batch_group(x)
+        y, *statistics = batch_transform(
+            x, self.weight, self.bias, self._matrix, self.num_groups, group
+        )
+        self.update(*statistics)
+        self.outdate()
+        return y
+
+    @full_precision
+    def _matrix(self, cov: Tensor) -> Tensor:
+        return self.matrix_function(regularized(cov, self.eps, self.shrinkage))
+
+    def evaluation_matrix(self) -> Tensor:
+        """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
+
+        Raises:
+            InvalidValueError: if the layer keeps no running averages.
+        """
+        if not self.track_running_stats:
+            raise InvalidValueError(
+                "evaluation_matrix needs track_running_stats=True, got False when the layer was "
+                "built; its matrix is that of each batch."
+            )
+        self.refresh()
+        return self.eval_matrix if self.derived else self._matrix(self.running_cov)
+
+    def sources(self) -> tuple[Tensor, ...]:
+        return (self.running_cov,) if self.track_running_stats else ()
+
+    def derivable(self) -> bool:
+        return self.track_running_stats and not self.training
+
+    def derive(self) -> None:
+        self.eval_matrix = self._matrix(self.running_cov.clone())
+
+    def train(self, mode: bool = True) -> Self:
+        """Choose between batch statistics (True) and running ones (False)."""
+        super().train(mode)
+        self.prepare()
+        return self

@@ -1,0 +1,107 @@
+"""Denoising by principal components as a normalisation layer."""
+
+import torch
+from torch import Tensor
+
+from covlayers import functional as F
+from covlayers.functional._base.checks import check_at_most, check_count
+from covlayers.functional._base.linalg import standardized
+from covlayers.functional.core import Method
+from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.rule import Backward
+from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.modules.norms.sync import Sync
+
+
+class PCANorm(CovarianceNorm):
+    r"""Standardise, then keep the leading principal components: PCA denoising.
+
+    .. math:: y = \operatorname{diag}(\gamma)\, P D^{-1/2} (x - \mu) + \beta, \qquad
+              P = \sum_{i \le k} u_i u_i^\top
+
+    with :math:`D` the diagonal of :math:`\hat\Sigma = \Sigma + \varepsilon I` and :math:`u_i` the
+    leading eigenvectors of the correlation :math:`D^{-1/2} \hat\Sigma D^{-1/2}` over the batch and
+    all positions.
+
+    By default the gradient is that of the projector itself, exact and finite while the
+    :math:`k`-th eigenvalue and the next differ. ``backward="power_iteration"`` and
+    ``backward="taylor_gaps"`` are the publications' gradients.
+
+    Args:
+        num_features: channels :math:`C \ge 1`.
+        num_components: components :math:`k` that are kept, at most :math:`C`.
+        eps: :math:`\varepsilon \ge 0`, in squared units of the features.
+        momentum: as :class:`DecorrelatedBatchNorm`.
+        affine: as :class:`DecorrelatedBatchNorm`.
+        track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        sync: as :class:`DecorrelatedBatchNorm`.
+        method: ``"auto"``, ``"eigh"`` or a :class:`~covlayers.functional.SpectralMethod`.
+        backward: a rule of :func:`covlayers.functional.spectral_projector`; None for the exact one.
+        device: of parameters and buffers.
+        dtype: of parameters and buffers.
+
+    Shape:
+        - Input: :math:`(N, C, *)`
+        - Output: :math:`(N, C, *)`, of rank :math:`k` before the shift
+
+    Raises:
+        InvalidValueError: as :class:`DecorrelatedBatchNorm`, and for more components than channels.
+        InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
+        UnsupportedError: as :class:`DecorrelatedBatchNorm`.
+
+    Example:
+        >>> norm = PCANorm(16, num_components=4)
+        >>> y = norm(torch.randn(32, 16, 8, 8))
+        >>> torch.linalg.matrix_rank(covariance(y.transpose(0, 1).flatten(1)), rtol=1e-4)
+        tensor(4)
+
+    Reference:
+        :cite:t:`wang2019backpropagation`; :cite:t:`wang2021robust`.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        num_components: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        sync: Sync = "auto",
+        method: str | Method = "auto",
+        backward: str | Backward | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            num_features,
+            1,
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            None,
+            sync,
+            device,
+            dtype,
+        )
+        check_count("num_components", num_components)
+        check_at_most("num_components", num_components, "num_features", num_features)
+        self.num_components = num_components
+        self.method = choose_method(method)
+        self.backward = choose_backward(backward)
+        self._projector(torch.eye(2, device="cpu"), 1)  # raises if the two do not fit
+
+    def matrix_function(self, cov: Tensor) -> Tensor:
+        """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
+        correlation, scale = standardized(cov)
+        return self._projector(correlation, self.num_components) * scale[..., None, :]
+
+    def _projector(self, A: Tensor, rank: int) -> Tensor:
+        return F.spectral_projector(A, rank, method=self.method, backward=self.backward)
+
+    def extra_repr(self) -> str:
+        """The options, method and rule as objects."""
+        cell = f"method={self.method}, backward={self.backward}"
+        return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"

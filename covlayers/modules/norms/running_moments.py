@@ -1,0 +1,119 @@
+"""Running averages of the mean and the covariance of batches: what the norm layers share."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.checks import check_flag, check_number
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import identity_like
+from covlayers.modules.norms._channel_affine import ChannelAffine
+from covlayers.modules.norms.sync import Sync, check_sync, process_group
+
+
+class RunningMoments(ChannelAffine):
+    """Scale, shift and running averages of mean and covariance, for groups of channels."""
+
+    running_mean: Tensor  # these three are None without track_running_stats
+    running_cov: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        num_groups: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        shrinkage: float | None,
+        sync: Sync,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(num_features, num_groups, eps, affine, device, dtype)
+        if momentum is not None:
+            check_number("momentum", momentum, 0, 1)
+        if shrinkage is not None:
+            check_number("shrinkage", shrinkage, 0, 1)
+        check_flag("track_running_stats", track_running_stats)
+        check_sync(sync)
+        self.momentum, self.shrinkage = momentum, shrinkage
+        self.track_running_stats, self.sync = track_running_stats, sync
+        self.frozen = False
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        channels = num_features // num_groups
+        for name, buffer in {
+            "running_mean": torch.empty(num_features, **factory),
+            "running_cov": torch.empty(num_groups, channels, channels, **factory),
+            "num_batches_tracked": torch.empty((), dtype=torch.long, device=device),
+        }.items():
+            self.register_buffer(name, buffer if track_running_stats else None)
+        self._warned = False
+
+    def reset_running_stats(self) -> None:
+        """Forget the running averages: mean zero, covariance the identity."""
+        if self.track_running_stats:
+            self.running_mean.zero_()
+            self.running_cov.copy_(identity_like(self.running_cov))
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Forget the running averages, and scale by one without a shift."""
+        self.reset_running_stats()
+        super().reset_parameters()
+
+    @property
+    def uses_batch(self) -> bool:
+        """Whether the statistics of the batch count now, and not the running ones."""
+        return not self.track_running_stats or (self.training and not self.frozen)
+
+    def batch_group(self, x: Tensor) -> str | None:
+        """The name of the process group over which the statistics of ``x`` go, None for none.
+
+        Raises:
+            InvalidValueError: if there is a single position.
+        """
+        group = process_group(self.sync) if self.training else None
+        positions = x.numel() // self.num_features * (1 if group is None else group.size())
+        if positions == 1:
+            raise InvalidValueError(
+                "x must have more than one position (batch times spatial) in training, got shape "
+                f"{tuple(x.shape)}; take a larger batch, drop the last one, or call eval()."
+            )
+        channels = self.num_features // self.num_groups
+        scarce = 0 < positions <= channels and channels > 1 and self.shrinkage is None
+        if scarce and not self._warned and not torch.compiler.is_compiling():
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__} has {positions} positions for the covariance of {channels} "
+                f"channels, which is singular: eps={self.eps} alone bounds its inverse. Take more "
+                "num_groups, a shrinkage, a larger eps or a larger batch.",
+                stacklevel=2,
+            )
+        return None if group is None else group.group_name
+
+    @torch.no_grad()
+    def update(self, mean: Tensor, cov: Tensor, count: Tensor) -> None:
+        """Move the running averages in training, unless the batch is empty or not finite."""
+        if not (self.track_running_stats and self.training):
+            return
+        valid = (count > 1) & torch.isfinite(mean).all() & torch.isfinite(cov).all()
+        unbiased = cov * (count / (count - 1).clamp_min(1))
+        self.num_batches_tracked.add_(valid)
+        tracked = self.num_batches_tracked.clamp_min(1)
+        momentum = 1 / tracked if self.momentum is None else self.momentum
+        for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
+            moved = running + momentum * (batch.to(running.dtype) - running)
+            running.copy_(torch.where(valid, moved, running))
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"{self.num_features}, num_groups={self.num_groups}, eps={self.eps}, "
+            f"momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}, shrinkage={self.shrinkage}, "
+            f"sync={self.sync!r}"
+        )

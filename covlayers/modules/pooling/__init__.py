@@ -1,0 +1,1 @@
+"""Covariance pooling layers, and the head that holds one."""

@@ -1,0 +1,43 @@
+"""The function that a covariance pooling takes of its covariance."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from covlayers.functional._base.checks import check_number, choose
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.functions import Logarithm, SquareRoot, power
+from covlayers.functional.matrix_functions import matrix_functions
+from covlayers.functional.methods import Auto
+from covlayers.functional.rule import Backward
+
+FUNCTIONS: dict[str, Callable[[], MatrixFunction]] = {"sqrt": SquareRoot, "log": Logarithm}
+
+
+def choose_function(
+    function: str | float | MatrixFunction | nn.Module, method: Method, backward: Backward | None
+) -> MatrixFunction | nn.Module:
+    """The function that a name or an exponent stands for, or the object itself.
+
+    Raises:
+        InvalidValueError: for an unknown name, or for a method or rule beside a module.
+        InvalidTypeError: for what is neither.
+        UnsupportedError: if function, method and rule do not fit.
+    """
+    if isinstance(function, nn.Module):
+        if (method, backward) != (Auto(), None):
+            raise InvalidValueError(
+                "method and backward must be left at their defaults with a module as function, "
+                f"got {method} and {backward}; the module computes and differentiates by itself."
+            )
+        return function
+    if isinstance(function, int | float):
+        check_number("function", function, -math.inf)
+        chosen = power(function)
+    else:
+        chosen = choose("function", function, FUNCTIONS, MatrixFunction)
+    matrix_functions((chosen,), torch.eye(1, device="cpu"), method, backward)  # raises if it cannot
+    return chosen

@@ -1,0 +1,211 @@
+"""Matrices with their singular values raised to a power."""
+
+import torch
+from torch import Tensor, nn
+
+from covlayers import functional as F
+from covlayers.functional._base.checks import (
+    check_at_most,
+    check_count,
+    check_flag,
+    check_number,
+    check_place,
+    check_shape,
+    check_tensor,
+)
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import frobenius_norm, identity_like
+from covlayers.functional._base.precision import full_precision
+
+
+class SVPowerNorm(nn.Module):
+    r"""Singular value power normalisation (svPN): the leading ones exactly, the others by a scale.
+
+    With the leading singular triples :math:`(u_k, s_k, v_k)`, :math:`k \le r`, of :math:`Q`,
+
+    .. math:: y = \sum_{k \le r} s_k^\alpha u_k v_k^\top
+              + \frac{1}{s_r^{1-\alpha} + \varepsilon} R, \qquad
+              R = Q - \sum_{k \le r} s_k u_k v_k^\top .
+
+    Each triple comes by power iteration, :math:`v \leftarrow Q^\top Q v` with norm 1, from which
+    :math:`s = \lVert Q v \rVert` and :math:`s u = Q v`, and is taken off :math:`Q` before the next.
+    The first starts from all ones, the :math:`k`-th from
+    :math:`\cos(\pi (k - 1)(d - \tfrac12)/D)`: orthogonal starts, so that none vanishes where
+    another is a singular vector. But for :math:`\varepsilon`, converged triples give
+    :math:`Q\, g(Q^\top Q)` with :math:`g(\lambda) = \max(\lambda, s_r^2)^{(\alpha-1)/2}`, and a
+    single one, converged or not, :math:`Q / s_1^{1-\alpha}`.
+
+    The gradient is that of the iterations themselves, any order: a truncated geometric series in
+    the ratios of singular values in place of inverse gaps, bounded where singular values are equal.
+    A start far from the leading vector makes :math:`s` too small; it is kept above half of the root
+    mean square of the singular values left, below which no leading one lies. A start that :math:`Q`
+    maps to zero but for rounding shrinks instead of being raised to norm 1.
+
+    With ``num_values=None`` all singular values are raised, without iterations:
+
+    .. math:: y = Q\, (Q^\top Q + 4 \epsilon \lVert Q \rVert_F^2 I)^{(\alpha-1)/2}
+              \approx U S^\alpha V^\top,
+
+    by :func:`covlayers.functional.powm` on the smaller side of :math:`Q`, with the exact and
+    bounded gradient of :class:`~covlayers.functional.Loewner`, first order only. The machine
+    epsilon :math:`\epsilon` there is what the product :math:`Q^\top Q` knows singular values to:
+    those below :math:`2 \sqrt\epsilon \lVert Q \rVert_F` (7e-4 in float32) come out smaller, and
+    zero stays zero.
+
+    A zero matrix gives zero, with a finite gradient. Half matrices compute in float32, under
+    autocast too, and the result has their dtype.
+
+    Args:
+        num_features: columns :math:`D \ge 1` of :math:`Q`, for starts that are learnt; None for
+            fixed ones and any :math:`D`.
+        alpha: exponent :math:`\alpha` in [0, 1].
+        learnable: whether to learn :math:`\alpha`, from ``alpha`` on.
+        num_values: singular values :math:`r` to raise, at most the smaller side of :math:`Q`; None
+            for all.
+        iterations: steps of the power iteration for each, at least 1.
+        eps: :math:`\varepsilon \ge 0`, in units of :math:`Q` to the power :math:`1 - \alpha`; not
+            used with ``num_values=None``.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shape:
+        - Input: :math:`(*, C, D)`
+        - Output: :math:`(*, C, D)`
+
+    Raises:
+        InvalidValueError: for an option out of range, and for ``num_features`` or ``learnable``
+            with ``num_values=None``, when the module is built; for an input with fewer than two
+            dimensions, other columns than ``num_features``, or a side below ``num_values``.
+        InvalidTypeError: for an option of a wrong type, or an input that is not real floating.
+
+    Example:
+        >>> Q = torch.tensor([[4.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> SVPowerNorm(num_values=None)(Q).round(decimals=3)
+        tensor([[2., 0., 0.],
+                [0., 0., 3.]])
+
+    Reference:
+        :cite:t:`xie2021sovit`; the gradient of the iterations: :cite:t:`wang2019backpropagation`.
+        All singular values at once is ours.
+    """
+
+    alpha: nn.Parameter | float
+    start: nn.Parameter | None
+
+    def __init__(
+        self,
+        num_features: int | None = None,
+        *,
+        alpha: float = 0.5,
+        learnable: bool = False,
+        num_values: int | None = 1,
+        iterations: int = 1,
+        eps: float = 1e-5,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_number("alpha", alpha, 0, 1)
+        check_count("iterations", iterations)
+        check_number("eps", eps, 0)
+        check_flag("learnable", learnable)
+        check_place(device, dtype)
+        if num_features is not None:
+            check_count("num_features", num_features)
+        if num_values is not None:
+            check_count("num_values", num_values)
+        elif learnable or num_features is not None:
+            raise InvalidValueError(
+                "num_values must be an int with num_features or learnable=True, got None; all "
+                "singular values at once have no start and a fixed exponent."
+            )
+        self.num_features = num_features
+        self.initial_alpha = alpha
+        self.learnable = learnable
+        self.num_values = num_values
+        self.iterations = iterations
+        self.eps = eps
+        self.alpha = alpha
+        if learnable:
+            self.alpha = nn.Parameter(torch.empty((), device=device, dtype=dtype))
+        self.register_parameter("start", None)
+        if num_values is not None and num_features is not None:
+            check_at_most("num_values", num_values, "num_features", num_features)
+            start = torch.empty(num_values, num_features, device=device, dtype=dtype)
+            self.start = nn.Parameter(start)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """The exponent and the starts as when the module was built."""
+        if isinstance(self.alpha, nn.Parameter):
+            self.alpha.fill_(self.initial_alpha)
+        if self.start is not None:
+            num_values, size = self.start.shape
+            self.start.copy_(_cosines(num_values, size, self.start))
+
+    def forward(self, Q: Tensor) -> Tensor:
+        """Raise the singular values of ``(*, C, D)``."""
+        check_tensor("Q", Q, 2)
+        if self.num_features is not None:
+            reason = f"for num_features={self.num_features}"
+            check_shape("Q", Q, (self.num_features,), reason)
+        if Q.numel() == 0:
+            return Q
+        if self.num_values is not None:
+            check_at_most("num_values", self.num_values, "min(C, D)", min(Q.shape[-2:]))
+        return self._raise(Q)
+
+    @full_precision
+    def _raise(self, Q: Tensor) -> Tensor:
+        scale = frobenius_norm(Q.detach())  # (*, 1, 1)
+        if self.num_values is None:
+            return scale**self.initial_alpha * _raise_all(Q / scale, self.initial_alpha)
+        return self._raise_leading(Q / scale, scale, self.num_values)
+
+    def _raise_leading(self, Q: Tensor, scale: Tensor, num_values: int) -> Tensor:
+        # Q is now the scaled one, of norm 1, and what the triples have left of it.
+        eps = torch.finfo(Q.dtype).eps
+        starts = _cosines(num_values, Q.shape[-1], Q) if self.start is None else self.start.to(Q)
+        raised, s = torch.zeros_like(Q), scale
+        for start in nn.functional.normalize(starts):
+            v = start.unsqueeze(-1)  # (*, D, 1)
+            mean = (_square(Q) / min(Q.shape[-2:])).clamp(min=eps**2)  # of squared singular values
+            for _ in range(self.iterations):
+                v = Q.mT @ (Q @ v)
+                v = v / torch.maximum(_square(v), eps * mean**2).sqrt()
+            image = Q @ v  # s u
+            s = scale * torch.maximum(_square(image), mean / 4).sqrt()
+            part = image @ v.mT
+            raised = raised + s ** (self.alpha - 1) * part
+            Q = Q - part
+        return scale * (raised + Q / (s ** (1 - self.alpha) + self.eps))
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return (
+            f"num_features={self.num_features}, alpha={self.initial_alpha}, "
+            f"learnable={self.learnable}, num_values={self.num_values}, "
+            f"iterations={self.iterations}, eps={self.eps}"
+        )
+
+
+def _raise_all(Q: Tensor, alpha: float) -> Tensor:
+    """``U S^alpha Vᵀ`` of matrices of norm 1."""
+    wide = Q.shape[-2] < Q.shape[-1]
+    gram = Q @ Q.mT if wide else Q.mT @ Q
+    gram = gram + 4 * torch.finfo(Q.dtype).eps * identity_like(gram)
+    power = F.powm(gram, (alpha - 1) / 2)
+    return power @ Q if wide else Q @ power
+
+
+def _cosines(num: int, size: int, like: Tensor) -> Tensor:
+    """Rows ``cos(π k (d + 1/2) / D)``: the first of ones, each orthogonal to the others."""
+    k = torch.arange(num, dtype=like.dtype, device=like.device)
+    d = torch.arange(size, dtype=like.dtype, device=like.device)
+    return torch.cos(torch.pi / size * k[:, None] * (d + 0.5))
+
+
+def _square(x: Tensor) -> Tensor:
+    """The squared norm, ``(*, 1, 1)``."""
+    return x.square().sum((-2, -1), keepdim=True)

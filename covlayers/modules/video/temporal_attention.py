@@ -1,0 +1,220 @@
+"""What the frames of a video tell each other before their covariance is taken."""
+
+import torch
+from torch import Tensor, nn
+
+from covlayers.functional._base.checks import check_count, check_place, check_tensor
+from covlayers.functional._base.errors import InvalidValueError
+
+
+class TemporalSpatialAttention(nn.Module):
+    r"""Attention between the positions of a frame, by the two frames before it.
+
+    The features of frame :math:`t`, :math:`x_t \in \mathbb{R}^{C \times M}`, become
+
+    .. math:: y_t = x_t + \operatorname{BN}\Bigl( \sum_b S_{ab}\, (\phi_0 x_t)_b \Bigr)_a, \qquad
+              S_{ab} = \operatorname*{softmax}_b\,
+              \frac{(\phi_1 x_{t-1})_a^\top (\phi_2 x_{t-2})_b}{\sqrt C},
+
+    where the first frame stands for those before it. The :math:`\phi` are 1x1 convolutions without
+    bias, that is, linear maps of the channels at each position. The weight of the normalisation
+    starts at zero, and with it the layer as the identity.
+
+    The affinities :math:`S` come from :func:`torch.nn.functional.scaled_dot_product_attention` and
+    are not kept. Its fused kernels have no second derivative and raise when asked for one.
+
+    Args:
+        channels: channels :math:`C \ge 1`.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shape:
+        - Input: :math:`(N, T, C, *)` with any number of frames :math:`T` and any spatial shape
+        - Output: :math:`(N, T, C, *)`
+
+    Raises:
+        InvalidValueError: if ``channels`` is out of range; for an input with fewer than four
+            dimensions, other channels, no frame, or a single position in training.
+        InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
+
+    Example:
+        >>> TemporalSpatialAttention(16)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
+
+    Reference:
+        :cite:t:`gao2021temporal`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("channels", channels)
+        check_place(device, dtype)
+        self.channels = channels
+        self.query, self.key, self.value = (
+            nn.Linear(channels, channels, bias=False, device=device, dtype=dtype) for _ in range(3)
+        )
+        self.norm = nn.BatchNorm1d(channels, device=device, dtype=dtype)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add to ``(N, T, C, *)`` what its positions attend to."""
+        check_frames("x", x, "channels", self.channels)
+        if self.training and x.numel() == self.channels:
+            raise InvalidValueError(
+                "x must have more than one position of all samples and frames in training, got "
+                f"shape {tuple(x.shape)}; take a larger batch, or call eval()."
+            )
+        rows = x.flatten(3).mT  # (N, T, M, C)
+        query, key = _delayed(self.query(rows), 1), _delayed(self.key(rows), 2)
+        y = nn.functional.scaled_dot_product_attention(query, key, self.value(rows))
+        return x + self.norm(y.flatten(0, 2)).view(y.shape).mT.reshape(x.shape)
+
+
+class TemporalChannelAttention(nn.Module):
+    r"""A weight for each channel of a frame, by how its mean changes from the frames before.
+
+    .. math:: y_t = \tfrac12 \bigl( \sigma(g_t - g_{t-1}) + \sigma(\tfrac12 (g_t - g_{t-2}))
+              \bigr)\, x_t, \qquad g_t = \tfrac1M \sum_a (x_t)_a
+
+    .. math:: \sigma(d) = \operatorname{sigmoid}(W_2 \operatorname{ReLU}(W_1 d + b_1) + b_2)
+
+    with :math:`t` counted modulo :math:`T`. The two 1x1 convolutions, to :math:`4C` channels and
+    back, are shared by both differences.
+
+    Args:
+        channels: channels :math:`C \ge 1`.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shape:
+        - Input: :math:`(N, T, C, *)` with any number of frames :math:`T` and any spatial shape
+        - Output: :math:`(N, T, C, *)`
+
+    Raises:
+        InvalidValueError: if ``channels`` is out of range; for an input with fewer than four
+            dimensions, other channels or no frame.
+        InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
+
+    Example:
+        >>> TemporalChannelAttention(16)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
+
+    Reference:
+        :cite:t:`gao2021temporal`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("channels", channels)
+        check_place(device, dtype)
+        self.channels = channels
+        self.gate = nn.Sequential(
+            nn.Linear(channels, 4 * channels, device=device, dtype=dtype),
+            nn.ReLU(inplace=True),
+            nn.Linear(4 * channels, channels, device=device, dtype=dtype),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh the channels of ``(N, T, C, *)``."""
+        check_frames("x", x, "channels", self.channels)
+        # A difference of means in half would be mostly rounding.
+        mean = x.flatten(3).mean(-1, dtype=torch.promote_types(x.dtype, torch.float32))
+        changes = (mean - mean.roll(lag, 1) for lag in (1, 2))  # (N, T, C) each
+        weights = [self.gate((d / lag).to(x.dtype)) for lag, d in enumerate(changes, 1)]
+        weight = (weights[0] + weights[1]) / 2
+        return x * weight.view(*weight.shape, *(1 for _ in x.shape[3:]))
+
+
+class TemporalConv(nn.Module):
+    r"""A convolution over time, circular, added to the features.
+
+    .. math:: y_t = \operatorname{ReLU}\Bigl( x_t + \sum_{s=0}^{k-1} W_s\, x_{t + s - \lfloor
+              (k-1)/2 \rfloor} \Bigr), \qquad k = \lfloor \text{num\_frames} / 2 \rfloor + 1
+
+    with :math:`t` counted modulo the frames that come in, which may be fewer than :math:`k`. The
+    :math:`W_s \in \mathbb{R}^{C \times C}` start at zero. The sum is inside the ReLU because
+    outside it they would stay there: the derivative of ReLU at zero is zero.
+
+    Args:
+        channels: channels :math:`C \ge 1`.
+        num_frames: frames, at least 1, that the kernel is made for; any number may come in.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Shape:
+        - Input: :math:`(N, T, C, *)` with any number of frames :math:`T` and any spatial shape
+        - Output: :math:`(N, T, C, *)`
+
+    Raises:
+        InvalidValueError: if an argument is out of range; for an input with fewer than four
+            dimensions, other channels or no frame.
+        InvalidTypeError: if an argument is not an int, or the input is not real floating.
+
+    Example:
+        >>> TemporalConv(16, num_frames=8)(torch.randn(2, 8, 16, 7, 7)).shape
+        torch.Size([2, 8, 16, 7, 7])
+
+    Reference:
+        :cite:t:`gao2021temporal`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_frames: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("channels", channels)
+        check_count("num_frames", num_frames)
+        check_place(device, dtype)
+        self.channels = channels
+        kernel = (num_frames // 2 + 1, 1)
+        self.conv = nn.Conv2d(channels, channels, kernel, bias=False, device=device, dtype=dtype)
+        nn.init.zeros_(self.conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(N, T, C, *)`` over ``T``."""
+        check_frames("x", x, "channels", self.channels)
+        if 0 in x.shape[3:]:  # torch convolves no empty maps
+            return torch.relu(x)
+        wider = self.conv.kernel_size[0] - 1
+        # Circular padding in torch wraps around once at most.
+        frames = torch.arange(x.shape[1] + wider, device=x.device) - wider // 2
+        wrapped = x.flatten(3).index_select(1, frames % x.shape[1])  # (N, T + k - 1, C, M)
+        y = self.conv(wrapped.transpose(1, 2)).transpose(1, 2)  # (N, T, C, M)
+        return torch.relu(x + y.reshape(x.shape))
+
+
+def check_frames(name: str, x: Tensor, argument: str, channels: int) -> None:
+    """Features ``(N, T, C, *)`` of at least one frame, with the channels of a layer."""
+    check_tensor(name, x, 4)
+    if x.shape[2] != channels:
+        raise InvalidValueError(
+            f"{name} must have {argument}={channels} channels in dimension 2, got shape "
+            f"{tuple(x.shape)}; the frames come first, (N, T, C, *)."
+        )
+    if x.shape[1] == 0:
+        raise InvalidValueError(
+            f"{name} must have at least one frame in dimension 1, got shape {tuple(x.shape)}."
+        )
+
+
+def _delayed(x: Tensor, lag: int) -> Tensor:
+    """The frames ``x_{t - lag}``, the first one repeated."""
+    return torch.cat([x[:, :1]] * lag + [x[:, :-lag]], 1)[:, : x.shape[1]]
