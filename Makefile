@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 EXTRAS := examples test docs dev
-BENCHMARKS := run layers heads style scaling data_parallel thread_split targets guarantees
+BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead guarantees
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
