@@ -4,21 +4,21 @@
 
 Operations are counted as an NVIDIA GPU is given them, the kernels of this library included, and as
 one thread of a CPU is; ``operations.py`` says what counts. For the times each call takes turns with
-what a user would write in its place (``zoo.py``, ``by_hand.py``), on one thread. The fastest block
-of each counts: what it takes when nothing else disturbs the machine. A step is one forward and one
-backward pass. The exit status is 0 whether a target is met or not.
+what a user would write in its place (``zoo.py``, ``by_hand.py``), on one thread. Counted is the
+time of the processor, whatever else it does in between, in the fastest block of each. A step is one
+forward and one backward pass. The exit status is 0 whether a target is met or not.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from time import perf_counter
+from time import perf_counter, process_time
 
 import torch
 from torch import Tensor, nn
 
 import covlayers as cl
 from benchmarks import by_hand
-from benchmarks.measure import BLOCK_S, Row, seconds
+from benchmarks.measure import BLOCK_S, Row
 from benchmarks.operations import as_on_a_gpu, operations, parameters
 from benchmarks.record import begin, command_line, finish, parse
 from benchmarks.schemas import SCHEMAS
@@ -135,13 +135,21 @@ def fastest(steps: Sequence[Callable[[], object]], min_time: float) -> list[floa
     """Microseconds a call of the fastest block of each step, in turns of one block."""
     for step in steps:
         step()
-    blocks = [max(1, int(BLOCK_S / seconds(step))) for step in steps]
+    blocks = [max(1, int(BLOCK_S / host_seconds(step, 1))) for step in steps]
     best = [float("inf")] * len(steps)
     end = perf_counter() + min_time * len(steps)
     while perf_counter() < end or float("inf") in best:
-        times = [seconds(step, calls) for step, calls in zip(steps, blocks, strict=True)]
+        times = [host_seconds(step, calls) for step, calls in zip(steps, blocks, strict=True)]
         best = list(map(min, best, times))
     return [1e6 * s for s in best]
+
+
+def host_seconds(step: Callable[[], object], calls: int) -> float:
+    """The processor's time for one call, the mean over a block of them."""
+    start = process_time()
+    for _ in range(calls):
+        step()
+    return (process_time() - start) / calls
 
 
 def line(row: Row) -> str:
