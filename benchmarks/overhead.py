@@ -133,8 +133,6 @@ def trained(run: Run, x: Sequence[Tensor]) -> Callable[[], object]:
 
 def fastest(steps: Sequence[Callable[[], object]], min_time: float) -> list[float]:
     """Microseconds a call of the fastest block of each step, in turns of one block."""
-    for step in steps:
-        step()
     blocks = [max(1, int(BLOCK_S / host_seconds(step, 1))) for step in steps]
     best = [float("inf")] * len(steps)
     end = perf_counter() + min_time * len(steps)
@@ -146,6 +144,7 @@ def fastest(steps: Sequence[Callable[[], object]], min_time: float) -> list[floa
 
 def host_seconds(step: Callable[[], object], calls: int) -> float:
     """The processor's time for one call, the mean over a block of them."""
+    step()  # the others have left its caches cold
     start = process_time()
     for _ in range(calls):
         step()

@@ -139,10 +139,24 @@ def columns(words: int = 1, **headings: str) -> Callable[[Results], str]:
 
     def part(results: Results) -> str:
         def shown(value: object) -> object:
-            return number(value) if isinstance(value, float) else value
+            if isinstance(value, list):
+                return " × ".join(map(str, value))
+            return number(value) if value is None or isinstance(value, float) else value
 
         body = ([shown(row[key]) for key in headings] for row in results["rows"])
         return table([*headings.values()], body, words)
+
+    return part
+
+
+def by_part(**tables: Callable[[Results], str]) -> Callable[[Results], str]:
+    """A table for each part of the rows."""
+
+    def part(results: Results) -> str:
+        return "\n\n".join(
+            table({**results, "rows": [row for row in results["rows"] if row["part"] == name]})
+            for name, table in tables.items()
+        )
 
     return part
 
@@ -156,6 +170,28 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "heads": steps("shape"),
     "style": steps("shape", extra={"moments": "error of the covariance"}),
     "scaling": scaling,
+    "overhead": by_part(
+        times=columns(
+            4,
+            what="",
+            shape="input",
+            step="step",
+            against="against",
+            own_us="µs",
+            against_us="its µs",
+            ratio="ratio",
+            at_most="target",
+        ),
+        operations=columns(
+            2,
+            what="",
+            shape="input",
+            gpu_forward="GPU, forward",
+            gpu_backward="backward",
+            cpu_forward="CPU, forward",
+            cpu_backward="backward",
+        ),
+    ),
     "data_parallel": columns(
         layer="layer",
         num_features="channels",
