@@ -8,6 +8,7 @@ from matplotlib import rc_context
 
 import rule_figures
 from benchmarks import plot
+from entries import by_part, columns
 from results import Results, Row, load, provenance
 from tables import number, table, unbroken
 
@@ -132,33 +133,6 @@ def scaling(results: Results) -> str:
         for row in results["rows"]
     )
     return f"Exponents, with {fixed} where it does not vary.\n\n{table(headings, body, words=3)}"
-
-
-def columns(words: int = 1, **headings: str) -> Callable[[Results], str]:
-    """A table of entries as they are."""
-
-    def part(results: Results) -> str:
-        def shown(value: object) -> object:
-            if isinstance(value, list):
-                return " × ".join(map(str, value))
-            return number(value) if value is None or isinstance(value, float) else value
-
-        body = ([shown(row[key]) for key in headings] for row in results["rows"])
-        return table([*headings.values()], body, words)
-
-    return part
-
-
-def by_part(**tables: Callable[[Results], str]) -> Callable[[Results], str]:
-    """A table for each part of the rows."""
-
-    def part(results: Results) -> str:
-        return "\n\n".join(
-            table({**results, "rows": [row for row in results["rows"] if row["part"] == name]})
-            for name, table in tables.items()
-        )
-
-    return part
 
 
 PARTS: dict[str, Callable[[Results], str]] = {
