@@ -18,7 +18,7 @@ import torch
 
 import covlayers
 from covlayers import functional
-from covlayers.functional import spectra
+from covlayers.functional import functions
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = {
@@ -107,7 +107,7 @@ def refuses(name: str) -> bool:
     if kind(name) == "module":
         return True
     if kind(name) == "rule" and issubclass(obj, functional.Rule):
-        fns, rule = (spectra.SQRT, spectra.INVSQRT, spectra.LOG), obj()
+        fns, rule = (functions.SQRT, functions.INVSQRT, functions.LOG), obj()
         if not all(rule.serves(fn) and rule.any_order(fn) for fn in fns):
             return True
     given = [p for p in parameters(obj).values() if p.kind is not p.VAR_KEYWORD]

@@ -12,7 +12,6 @@ from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import (
     check_square,
     full_precision,
-    no_autocast,
     symmetrised,
 )
 from covlayers.functional.backwards import BACKWARDS
@@ -123,7 +122,7 @@ class _Decomposed:
     @staticmethod
     def backward(ctx: Any, gvalues: Tensor, gvectors: Tensor) -> tuple[Tensor, None, None]:
         values, vectors = ctx.saved_tensors
-        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+        with torch.set_grad_enabled(_any_order(ctx.rule)):
             K = ctx.rule.inverse_gaps(values)
             inner = K * (vectors.mT @ gvectors) + torch.diag_embed(gvalues)
             gA = symmetric(vectors @ inner @ vectors.mT)
@@ -132,7 +131,7 @@ class _Decomposed:
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
         values, vectors = ctx.saved_tensors
-        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+        with torch.set_grad_enabled(_any_order(ctx.rule)):
             rotated = vectors.mT @ symmetric(tangent) @ vectors
             dvectors = vectors @ (ctx.rule.inverse_gaps(values) * rotated)
             dvalues = rotated.diagonal(dim1=-2, dim2=-1)

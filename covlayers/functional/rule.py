@@ -15,7 +15,6 @@ from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.function import compiling, differentiable, transformed
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.tensors import no_autocast
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
 
@@ -42,6 +41,10 @@ class Backward(ABC):
     @abstractmethod
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
         """For each of ``fns`` an output ``(*, n, n)``: ``method`` on ``A``, as autograd sees it."""
+
+    def apply_to_one(self, fn: MatrixFunction, method: Method, A: Tensor) -> Tensor:
+        """:meth:`apply` for one function ``fn``, with its one output ``(*, n, n)``."""
+        return self.apply((fn,), method, A)[0]
 
 
 class Rule(Backward):
@@ -149,11 +152,10 @@ def _differentiate(
     direction: Tensor,
 ) -> Tensor:
     """The rule's formula, which raises when differentiated again unless it is right to do so."""
-    with no_autocast(direction):
-        if rule.any_order(fn) or compiling():  # a compiled backward has no next
-            return formula(fn, saved, direction)
-        with torch.no_grad():
-            result = formula(fn, saved, direction)
+    if rule.any_order(fn) or compiling():  # a compiled backward has no next
+        return formula(fn, saved, direction)
+    with torch.no_grad():
+        result = formula(fn, saved, direction)
     return first_order_only(result, f"{rule} for {fn.name}", direction, *saved.tensors)
 
 

@@ -11,8 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from covlayers.functional._base.checks import check_count, check_divides, check_model
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
-from covlayers.modules.norms.running_moments import RunningMoments
-from covlayers.modules.norms.sync import Sync, is_group
+from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
 
 Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
 """Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""

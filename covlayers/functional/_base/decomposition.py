@@ -74,10 +74,6 @@ def positive(spectrum: Spectrum) -> Spectrum:
     values, vectors, residual = spectrum
     known = values.detach()
     indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
-    floor = torch.where(indefinite, torch.nan, noise_of(known))
-    return Spectrum(torch.maximum(values, floor), vectors, residual)
-
-
-def noise_of(values: Tensor) -> Tensor:
-    """What rounding makes of an eigenvalue zero, ``(*, 1)``, beside ascending ``values``."""
-    return nonzero(torch.finfo(values.dtype).eps * values[..., -1:])
+    floor = nonzero(torch.finfo(values.dtype).eps * known[..., -1:])
+    raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))
+    return Spectrum(raised, vectors, residual)

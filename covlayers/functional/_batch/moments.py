@@ -15,19 +15,21 @@ class Moments(NamedTuple):
     centered: Tensor  # (B, G, c, M)
     mean: Tensor  # (G, c)
     cov: Tensor  # (G, c, c)
-    positions: Tensor  # (), their number
+    positions: int | Tensor  # their number, a scalar
 
 
 def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
-    sums = x.unsqueeze(-1).flatten(2).sum((0, 2))
-    count = x.new_full((), x.numel() // max(x.shape[1], 1))
-    own = sums.unflatten(0, (layout.num_groups, -1)) / count.clamp_min(1)
+    N, G, c, M = layout.sizes
+    sums = x.sum((0, *range(2, x.dim()))).view(G, c)
+    own = sums / max(N * M, 1)
     centered = layout.centered(x, own)
-    count, mean, cov = joint_moments(count, own, gram(centered).sum(0), group)
-    if group is not None:
-        centered = centered + (own - mean)[..., None]
-    return Moments(centered, mean, cov, count)
+    scatter = gram(centered)
+    scatter = scatter.sum(0) if scatter.shape[0] != 1 else scatter[0]
+    if group is None:
+        return Moments(centered, own, scatter / max(N * M, 1), N * M)
+    count, mean, cov = joint_moments(x.new_full((), N * M), own, scatter, group)
+    return Moments(centered + (own - mean)[..., None], mean, cov, count)
 
 
 def joint_moments(

@@ -15,18 +15,18 @@ symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from covlayers.functional._base.function import compiling, transformed
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
-from covlayers.functional._batch.moments import moments
+from covlayers.functional._batch.moments import Moments, moments
 
 MatrixOf = Callable[[Tensor], Tensor]
 """A function from covariances ``(G, c, c)`` to matrices ``(G, c, c)``."""
@@ -39,12 +39,12 @@ def batch_transform(
     matrix: MatrixOf,
     num_groups: int,
     group: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, int | Tensor]:
     """Normalise ``x``; also its mean ``(C,)``, covariance ``(G, c, c)`` and number of positions.
 
     For the backward pass one Function keeps ``x`` itself and small matrices. A compiled graph, of
-    which the compiler chooses what to keep, differentiates the steps, and so does a second
-    derivative.
+    which the compiler chooses what to keep, differentiates the steps. So do the transforms of
+    ``torch.func``, forward mode, and a second derivative.
 
     Args:
         x: features ``(N, C, *)``.
@@ -54,18 +54,23 @@ def batch_transform(
         num_groups: of channels.
         group: name of the process group over which statistics are taken, or None.
     """
-    inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
-    tracked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
-        if torch.compiler.is_compiling() or not tracked:
-            product, *statistics = _steps(x, weight, bias, matrix, layout, group)
+        if compiling() or transformed() or not _tracked(x, weight, bias):
+            product, m = _steps(x, weight, bias, matrix, layout, group)
         else:
-            product, *statistics = _BatchTransform.apply(
-                x, weight, bias, _Recorded(matrix), layout, group
-            )
-        mean, cov, positions = (part.detach() for part in statistics)
-        return layout.merge(product).to(x.dtype), mean.flatten(), cov, positions
+            work = _Work(_Recorded(matrix), layout, group)
+            product = _BatchTransform.apply(x, weight, bias, work)
+            m = work.moments
+        y = layout.merge(product)
+        y = y if y.dtype == x.dtype else y.to(x.dtype)
+        return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
+
+
+def _tracked(*inputs: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(
+        [one is not None and one.requires_grad for one in inputs]
+    )
 
 
 def affine_transform(
@@ -78,7 +83,9 @@ def affine_transform(
         V = scaled(W.to(z.dtype), weight)
         # Centred first: in V x - V mean a large mean would cancel.
         product = layout.product(V, z - column(mean, V))
-        return layout.merge(product.add_(layout.like_product(column(bias, V)))).to(x.dtype)
+        if bias is not None:
+            product.add_(layout.like_product(column(bias, V)))
+        return layout.merge(product).to(x.dtype)
 
 
 def scaled(W: Tensor, weight: Tensor | None) -> Tensor:
@@ -86,9 +93,9 @@ def scaled(W: Tensor, weight: Tensor | None) -> Tensor:
     return W if weight is None else column(weight, W) * W
 
 
-def column(vector: Tensor | None, W: Tensor) -> Tensor:
-    """A vector ``(C,)``, zero for None, to be added to ``W z``: ``(G, c, 1)``."""
-    return W.new_zeros(1, 1) if vector is None else vector.to(W.dtype).view(*W.shape[-3:-1], 1)
+def column(vector: Tensor, W: Tensor) -> Tensor:
+    """A vector ``(C,)``, to be added to ``W z``: ``(G, c, 1)``."""
+    return vector.to(W.dtype).view(*W.shape[-3:-1], 1)
 
 
 def _steps(
@@ -98,11 +105,13 @@ def _steps(
     matrix: MatrixOf,
     layout: Layout,
     group: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Moments]:
     m = moments(full(x), layout, group)
     V = scaled(matrix(m.cov), weight)
-    product = layout.product(V, m.centered).add_(layout.like_product(column(bias, V)))
-    return product, m.mean, m.cov, m.positions
+    product = layout.product(V, m.centered)
+    if bias is not None:
+        product.add_(layout.like_product(column(bias, V)))
+    return product, m
 
 
 class _Recorded:
@@ -112,18 +121,24 @@ class _Recorded:
         self.matrix = matrix
 
     def __call__(self, cov: Tensor) -> Tensor:
-        # An entry for all: of the covariance itself nothing is kept.
-        self.change = cov.new_zeros(()).expand_as(cov).requires_grad_()
-        with torch.enable_grad(), ExitStack() as stack:
-            # Activation checkpointing, which hooks what is saved, would otherwise run the whole
-            # forward pass once more for these small matrices. Under torch.func there are no hooks.
-            with suppress(RuntimeError):
-                stack.enter_context(saved_tensors_hooks(torch.detach, lambda saved: saved))
-            self.W = self.matrix(cov.detach() + self.change)
+        self.cov = cov.detach().requires_grad_()
+        # Activation checkpointing, which hooks what is saved, would otherwise run the whole forward
+        # pass once more for these small matrices.
+        with torch.enable_grad(), saved_tensors_hooks(torch.detach, lambda saved: saved):
+            self.W = self.matrix(self.cov)
         return self.W.detach()
 
     def vjp(self, grad: Tensor) -> Tensor:
-        return torch.autograd.grad(self.W, self.change, grad, retain_graph=True)[0]
+        return torch.autograd.grad(self.W, self.cov, grad, retain_graph=True)[0]
+
+
+class _Work:
+    """What the Function is told beside tensors, and the statistics that it leaves."""
+
+    moments: Moments
+
+    def __init__(self, matrix: _Recorded, layout: Layout, group: str | None) -> None:
+        self.matrix, self.layout, self.group = matrix, layout, group
 
 
 class _BatchTransform(torch.autograd.Function):
@@ -131,45 +146,41 @@ class _BatchTransform(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        matrix: _Recorded,
-        layout: Layout,
-        group: str | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _steps(x, weight, bias, matrix, layout, group)
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
+    ) -> Tensor:
+        product, work.moments = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        work.moments = work.moments._replace(centered=x.new_empty(0))
+        ctx.save_for_backward(x, weight, bias, work.moments.mean)
+        ctx.work, ctx.positions = work, work.moments.positions
+        return product
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weight, bias, ctx.matrix, ctx.layout, ctx.group = inputs
-        _, mean, cov, positions = output
-        ctx.save_for_backward(x, weight, bias, mean, positions)
-        ctx.mark_non_differentiable(mean, cov, positions)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, positions = ctx.saved_tensors
-        layout = ctx.layout
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean = ctx.saved_tensors
+        work = ctx.work
+        layout, matrix, positions = work.layout, work.matrix, ctx.positions
         with no_autocast(grad):
             if torch.is_grad_enabled():
-                return *_differentiate_steps(ctx, grad, x, weight, bias), None, None, None
-            W = ctx.matrix.W.detach()
+                return *_differentiate_steps(ctx, grad, x, weight, bias), None
+            W = matrix.W.detach()
             g = layout.like_product(grad)
             centered = layout.centered(full(x), mean)
-            gsum, gV = g.sum((0, -1)), (g @ centered.mT).sum(0)
+            gsum, gV = g.sum((0, -1)), g @ centered.mT
+            gV = gV.sum(0) if gV.shape[0] != 1 else gV[0]
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
-            total = all_sum(torch.cat([gsum.flatten(), scaled(gV, weight).flatten()]), ctx.group)
+            gW = scaled(gV, weight)
+            if work.group is not None:
+                packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
+                gsum, gW = (part for part in packed.split([gsum.numel(), gW.numel()]))
             gx = None
             if ctx.needs_input_grad[0]:
-                gsum, gW = total.split([gsum.numel(), gV.numel()])
-                gcov = symmetric(ctx.matrix.vjp(gW.view_as(gV))) * (2 / positions)
+                gcov = symmetric(matrix.vjp(gW.view_as(gV))) * (2 / positions)
                 Vt = scaled(W, weight).mT
-                gmean = Vt @ column(gsum, Vt) / positions
+                gmean = Vt @ (column(gsum.flatten(), Vt) / positions)
                 gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
                 gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
-        return gx, gweight, gbias, None, None, None
+        return gx, gweight, gbias, None
 
 
 def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list[Tensor | None]:
@@ -178,8 +189,8 @@ def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list
 
     def steps(*wanted: Tensor) -> Tensor:
         given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
-        matrix = ctx.matrix.matrix
-        return _steps(given[0], given[1], given[2], matrix, ctx.layout, ctx.group)[0]
+        work = ctx.work
+        return _steps(given[0], given[1], given[2], work.matrix.matrix, work.layout, work.group)[0]
 
     vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))

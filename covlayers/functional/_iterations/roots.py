@@ -59,7 +59,7 @@ def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots
         tight: :math:`c = \lVert A^2 \rVert_F^{1/2}`, and a matrix whose iteration diverges gives
             NaN; otherwise :math:`c = \operatorname{tr} A`, which has to be 1.
     """
-    if fits(A):
+    if A.device.type != "cpu" and fits(A):
         return Roots(*_operator(A, [*chain.from_iterable(steps)], tight))
     return plain(A, steps, tight=tight)
 

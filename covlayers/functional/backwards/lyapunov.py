@@ -57,8 +57,9 @@ class Lyapunov(Rule):
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output = saved.outputs[fn.name]
-        norm = frobenius_norm(saved.input if fn.exponent == 0.5 else output).detach()
-        norm = norm.sqrt() if fn.exponent == 0.5 else norm
+        of_root = fn.exponent == 0.5
+        norm = frobenius_norm(saved.A if of_root and saved.A is not None else output).detach()
+        norm = norm.sqrt() if of_root else norm
         again = torch.is_grad_enabled()
         if saved.known_spectrum and not again:  # elementwise in the eigenbasis
             vectors = saved.known_spectrum.vectors

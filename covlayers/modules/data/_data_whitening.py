@@ -9,10 +9,10 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import regularized
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules.data._data_statistics import DataStatistics

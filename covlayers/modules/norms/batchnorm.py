@@ -8,7 +8,7 @@ from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import Sync
 
 
 class DecorrelatedBatchNorm(CovarianceNorm):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, full_precision
 from covlayers.functional._batch.normalise import affine_transform, batch_transform
-from covlayers.functional.covariances import regularized
 from covlayers.modules._derived_buffers import DerivedBuffers
 from covlayers.modules.norms.running_moments import RunningMoments
 
@@ -39,20 +39,24 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         """Normalise ``(N, C, *)``."""
         check_channels("x", x, "num_features", self.num_features)
         if not self.uses_batch:
-            # Copies, as the next update must not touch what a pending backward pass needs.
-            mean, W = self.running_mean.clone(), self.evaluation_matrix().clone()
+            mean, W = self.running_mean, self.evaluation_matrix()
+            if torch.is_grad_enabled():  # the next update must not touch what a gradient needs
+                mean, W = mean.clone(), W.clone()
             return affine_transform(x, self.weight, self.bias, mean, W)
         group = self.batch_group(x)
-        y, *statistics = batch_transform(
+        y, mean, cov, positions = batch_transform(
             x, self.weight, self.bias, self._matrix, self.num_groups, group
         )
-        self.update(*statistics)
+        self.update(mean, cov, positions)
         self.outdate()
         return y
 
-    @full_precision
     def _matrix(self, cov: Tensor) -> Tensor:
         return self.matrix_function(regularized(cov, self.eps, self.shrinkage))
+
+    @full_precision
+    def _matrix_alone(self, cov: Tensor) -> Tensor:
+        return self._matrix(cov)
 
     def evaluation_matrix(self) -> Tensor:
         """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
@@ -66,7 +70,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
                 "built; its matrix is that of each batch."
             )
         self.refresh()
-        return self.eval_matrix if self.derived else self._matrix(self.running_cov)
+        return self.eval_matrix if self.derived else self._matrix_alone(self.running_cov)
 
     def sources(self) -> tuple[Tensor, ...]:
         return (self.running_cov,) if self.track_running_stats else ()
@@ -75,7 +79,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         return self.track_running_stats and not self.training
 
     def derive(self) -> None:
-        self.eval_matrix = self._matrix(self.running_cov.clone())
+        self.eval_matrix = self._matrix_alone(self.running_cov.clone())
 
     def train(self, mode: bool = True) -> Self:
         """Choose between batch statistics (True) and running ones (False)."""

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.normalise import batch_transform
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import regularized
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
@@ -97,7 +97,7 @@ class GroupWhitening(ChannelAffine):
         return batch_transform(samples, None, None, self._matrix, N, None)[0].view(x.shape)
 
     def _matrix(self, cov: Tensor) -> Tensor:
-        return compute((INVSQRT,), regularized(cov, self.eps), self.method, self.backward)[0]
+        return self.backward.apply_to_one(INVSQRT, self.method, regularized(cov, self.eps))
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -8,11 +8,11 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_at_most, check_count
 from covlayers.functional._base.linalg import standardized
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import check_cell, compute_one
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.projector import Leading
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import Sync
 
 
 class PCANorm(CovarianceNorm):
@@ -101,7 +101,7 @@ class PCANorm(CovarianceNorm):
         return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"
 
 
-def _projection(leading: Leading, method: Method, backward: Backward | None, cov: Tensor) -> Tensor:
+def _projection(leading: Leading, method: Method, backward: Backward, cov: Tensor) -> Tensor:
     """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
     correlation, scale = standardized(cov)
-    return compute_one(leading, method, backward, correlation) * scale[..., None, :]
+    return backward.apply_to_one(leading, method, correlation) * scale[..., None, :]

@@ -1,16 +1,19 @@
-"""Running averages of the mean and the covariance of batches: what the norm layers share."""
+"""Running averages of the mean and the covariance of batches, taken over which processes."""
 
 import warnings
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
-from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules.norms._channel_affine import ChannelAffine
-from covlayers.modules.norms.sync import Sync, check_sync, process_group
+
+Sync: TypeAlias = Any
+"""``"auto"``, a bool, or a ``torch.distributed.ProcessGroup``, a class some builds do not have."""
 
 
 class RunningMoments(ChannelAffine):
@@ -96,15 +99,17 @@ class RunningMoments(ChannelAffine):
         return None if group is None else group.group_name
 
     @torch.no_grad()
-    def update(self, mean: Tensor, cov: Tensor, count: Tensor) -> None:
+    def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite."""
         if not (self.track_running_stats and self.training):
             return
-        valid = (count > 1) & torch.isfinite(mean).all() & torch.isfinite(cov).all()
-        unbiased = cov * (count / (count - 1).clamp_min(1))
+        # A sum of variances: not finite where any entry of the mean or the covariance is not.
+        valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
+        unbiased = cov * (count / (count - 1 + (count == 1)))
         self.num_batches_tracked.add_(valid)
-        tracked = self.num_batches_tracked.clamp_min(1)
-        momentum = 1 / tracked if self.momentum is None else self.momentum
+        momentum: float | Tensor | None = self.momentum
+        if momentum is None:
+            momentum = 1 / self.num_batches_tracked.clamp_min(1)
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
             moved = running + momentum * (batch.to(running.dtype) - running)
             running.copy_(torch.where(valid, moved, running))
@@ -117,3 +122,30 @@ class RunningMoments(ChannelAffine):
             f"track_running_stats={self.track_running_stats}, shrinkage={self.shrinkage}, "
             f"sync={self.sync!r}"
         )
+
+
+def is_group(sync: Sync) -> bool:
+    """Whether it is a process group."""
+    return dist.is_available() and isinstance(sync, dist.ProcessGroup)
+
+
+def check_sync(sync: Sync) -> None:
+    """``"auto"``, True, False or a process group."""
+    expected = "sync must be 'auto', True, False or a torch.distributed.ProcessGroup"
+    if isinstance(sync, str) and sync != "auto":
+        raise InvalidValueError(f"{expected}, got {sync!r}.")
+    if not (isinstance(sync, str | bool) or is_group(sync)):
+        raise InvalidTypeError(f"{expected}, got {type(sync).__name__}.")
+
+
+def process_group(sync: Sync) -> Any:
+    """The process group to sum over, None for this process alone."""
+    if not isinstance(sync, str | bool):
+        return sync
+    ready = dist.is_available() and dist.is_initialized()
+    if sync is True and not ready:
+        raise UnsupportedError(
+            "sync=True needs a process group, and torch.distributed is not initialised; call "
+            "torch.distributed.init_process_group first, or build the layer with sync='auto'."
+        )
+    return dist.group.WORLD if sync and ready and dist.get_world_size() > 1 else None

@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.moments import joint_moments, outer
 from covlayers.functional._batch.normalise import column, scaled
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.covariances import centered_product
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
-from covlayers.modules.norms.running_moments import RunningMoments
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import RunningMoments, Sync
 
 
 class Moments(NamedTuple):
@@ -190,8 +190,9 @@ class SwitchableWhitening(RunningMoments):
 
     def _whiten(self, z: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
         cov = regularized(cov, self.eps)
-        (W,) = compute((INVSQRT,), cov, self.method, self.backward)
-        return scaled(W, self.weight) @ (z - mean[..., None]) + column(self.bias, W)
+        W = self.backward.apply_to_one(INVSQRT, self.method, cov)
+        y = scaled(W, self.weight) @ (z - mean[..., None])
+        return y if self.bias is None else y + column(self.bias, W)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -14,6 +14,7 @@ from covlayers.functional._base.checks import (
     check_place,
 )
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_channels,
     check_positions,
@@ -21,9 +22,9 @@ from covlayers.functional._base.tensors import (
     full_precision,
 )
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.covariances import centered_product
 from covlayers.functional.gaussian import embedded
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import upper_triangle
 from covlayers.modules.pooling._covariance_function import choose_function
@@ -178,7 +179,7 @@ class CovPool(nn.Module):
         if isinstance(self.function, nn.Module):
             Y = self.function(A)  # (N, n, n)
         else:
-            (Y,) = compute((self.function,), A, self.method, self.backward)
+            Y = self.backward.apply_to_one(self.function, self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
 
     def extra_repr(self) -> str:
