@@ -1,14 +1,17 @@
 """Decorrelated batch normalisation: batch normalisation that also removes correlation."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from covlayers import functional as F
+from covlayers.functional._base.checks import check_number
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import choose_backward, choose_method
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import NormOptions
 
 
 class DecorrelatedBatchNorm(CovarianceNorm):
@@ -41,18 +44,19 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         momentum: weight of the batch in the running averages, in [0, 1]; None for the plain average
             over all batches since the last reset.
-        affine: whether to learn :math:`\gamma` and :math:`\beta`, one each per channel.
-        track_running_stats: whether to keep running averages; without, evaluation too takes the
-            statistics of the batch.
+        affine: whether to learn a scale :math:`\gamma` and a shift :math:`\beta` for each channel.
+        track_running_stats: whether to keep running averages. A layer without them takes the
+            statistics of the batch in evaluation too.
         kind: ``"zca"``, ``"pca"``, ``"cholesky"``, ``"zca_cor"`` or ``"pca_cor"``, see
             :func:`covlayers.functional.whitening_matrix`. The PCA kinds are discontinuous where
             eigenvalues cross, and make training noisy; they are for analysis.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
-        sync: over which processes the statistics of a training batch are taken. ``"auto"``: all of
-            the default process group, where there is one; True: the same, and an error where there
-            is none; False: this one; or a ``torch.distributed.ProcessGroup``. Every process of the
-            group has to run the layer equally often, forward and backward; the share of each in
-            the batch may differ and be empty.
+        sync: which processes share the statistics of a training batch. ``"auto"``, the default,
+            takes the default process group, or this process alone where there is no group. True
+            takes the default process group, and raises where there is none. False takes this
+            process alone. A ``torch.distributed.ProcessGroup`` takes its processes. Every process
+            of the group must run the layer equally often, forward and backward; its share of the
+            batch may have any size, and may be empty.
         method: how to compute the matrix, see :func:`covlayers.functional.invsqrtm`.
         backward: how to differentiate it; None for the method's default.
         device: of parameters and buffers.
@@ -71,8 +75,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         InvalidValueError: for an option out of range or an unknown name, when the layer is built;
             for an input with other channels, or with a single position in training.
         InvalidTypeError: for an option of a wrong type, or an input that is not real floating.
-        UnsupportedError: if method or rule do not fit the kind, when the layer is built; for
-            ``sync=True`` without a process group, in training.
+        UnsupportedError: if the method or the rule does not fit the kind, when the layer is built;
+            for ``sync=True`` without a process group, in training.
 
     Example:
         >>> norm = DecorrelatedBatchNorm(16, num_groups=2, affine=False)
@@ -96,24 +100,22 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         *,
         kind: str = "zca",
         shrinkage: float | None = None,
-        sync: Sync = "auto",
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
         super().__init__(
             num_features,
             num_groups,
-            eps,
-            momentum,
-            affine,
-            track_running_stats,
-            shrinkage,
-            sync,
-            device,
-            dtype,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+            **options,
         )
+        if shrinkage is not None:
+            check_number("shrinkage", shrinkage, 0, 1)
+        self.shrinkage = shrinkage
         # "auto" stays a word, as the Cholesky kind takes no method at all
         self.method = method if method == "auto" else choose_method(method)
         self.backward = choose_backward(backward)
@@ -140,7 +142,7 @@ class IterNorm(DecorrelatedBatchNorm):
     differentiated through its steps. A few of them leave the small eigenvalues less than white,
     which regularises: with :math:`N = 5` the gain is at most :math:`7.6/\sqrt{\operatorname{tr}}`.
 
-    In place of the publication's running average of :math:`W`, this layer keeps that of
+    The publication keeps a running average of :math:`W`. This layer keeps the running average of
     :math:`\Sigma`, so a checkpoint does not depend on the method.
 
     Args:
@@ -151,9 +153,7 @@ class IterNorm(DecorrelatedBatchNorm):
         affine: as :class:`DecorrelatedBatchNorm`.
         track_running_stats: as :class:`DecorrelatedBatchNorm`.
         iterations: steps :math:`N \ge 1`.
-        sync: as :class:`DecorrelatedBatchNorm`.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
+        **options: ``sync``, ``device`` and ``dtype`` of :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -162,7 +162,7 @@ class IterNorm(DecorrelatedBatchNorm):
     Raises:
         InvalidValueError: as :class:`DecorrelatedBatchNorm`.
         InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
-        UnsupportedError: as :class:`DecorrelatedBatchNorm`.
+        UnsupportedError: for ``sync=True`` without a process group, in training.
 
     Example:
         >>> IterNorm(64, num_groups=4)(torch.randn(32, 64, 8, 8)).shape
@@ -182,10 +182,9 @@ class IterNorm(DecorrelatedBatchNorm):
         track_running_stats: bool = True,
         *,
         iterations: int = 5,
-        sync: Sync = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
+        # all that the base takes is given, so that nothing else passes with the options
         super().__init__(
             num_features,
             num_groups,
@@ -193,9 +192,9 @@ class IterNorm(DecorrelatedBatchNorm):
             momentum,
             affine,
             track_running_stats,
-            sync=sync,
+            kind="zca",
+            shrinkage=None,
             method=F.NewtonSchulz(iterations),
             backward=F.Autograd(),
-            device=device,
-            dtype=dtype,
+            **options,
         )

@@ -1,6 +1,6 @@
 """Normalisation by a matrix function of the batch covariance."""
 
-from typing import Any, Self
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from covlayers.functional._base.precision import full_precision
 from covlayers.functional._batch.normalise import affine_transform, batch_transform
 from covlayers.functional.covariances import regularized
 from covlayers.modules._derived_buffers import DerivedBuffers
-from covlayers.modules.norms.running_moments import RunningMoments
+from covlayers.modules.norms.running_moments import MomentsOptions, RunningMoments
 
 
 class CovarianceNorm(RunningMoments, DerivedBuffers):
@@ -22,13 +22,16 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
               + \varepsilon I
 
     per group of :math:`c` channels. A subclass offers ``matrix_function``. In training :math:`\mu`
-    and :math:`\Sigma` are those of the batch; in evaluation, and once ``frozen``, running averages.
+    and :math:`\Sigma` come from the batch; in evaluation, and once ``frozen``, they are the running
+    averages.
     """
 
     eval_matrix: Tensor  # None without track_running_stats
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, num_features: int, num_groups: int, **options: Unpack[MomentsOptions]
+    ) -> None:
+        super().__init__(num_features, num_groups, **options)
         empty = torch.full_like(self.running_cov, torch.nan) if self.track_running_stats else None
         self.register_buffer("eval_matrix", empty, persistent=False)
         self.reset_parameters()
@@ -65,7 +68,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         if not self.track_running_stats:
             raise InvalidValueError(
                 "evaluation_matrix needs track_running_stats=True, got False when the layer was "
-                "built; its matrix is that of each batch."
+                "built; its matrix depends on each batch."
             )
         self.refresh()
         return self.eval_matrix if self.derived else self._matrix(self.running_cov)

@@ -1,22 +1,19 @@
 """Global covariance pooling as its papers do it: the presets of :class:`CovPool`."""
 
-from typing import TypedDict, Unpack
-
-import torch
+from typing import Unpack
 
 from covlayers import functional as F
+from covlayers.modules._factory import Factory
 from covlayers.modules.pooling.covariance_pooling import CovPool
 
 
-class CovPoolOptions(TypedDict, total=False):
+class CovPoolOptions(Factory, total=False):
     """The options that every preset passes on to :class:`CovPool`."""
 
     vectorize: str
     eps: float
     shrinkage: float | None
     mean_weight: float | None
-    device: torch.device | str | None
-    dtype: torch.dtype | None
 
 
 class MPNCovPool(CovPool):
@@ -28,8 +25,8 @@ class MPNCovPool(CovPool):
     and bounded one take ``CovPool(method="eigh", backward="loewner")``.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels: as :class:`CovPool`.
+        reduced_channels: as :class:`CovPool`.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
             of :class:`CovPool`.
 
@@ -70,8 +67,8 @@ class ISQRTCovPool(CovPool):
     damped, which regularises.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels: as :class:`CovPool`.
+        reduced_channels: as :class:`CovPool`.
         iterations: Newton-Schulz steps :math:`N \ge 1`.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
             of :class:`CovPool`.
@@ -114,8 +111,8 @@ class MTPCovPool(CovPool):
     floors.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels: as :class:`CovPool`.
+        reduced_channels: as :class:`CovPool`.
         degree: degree :math:`K \ge 1` of the polynomial.
         iterations: steps of the Lyapunov solver, at least 1.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
@@ -161,8 +158,8 @@ class MPACovPool(CovPool):
     :class:`~covlayers.functional.Lyapunov` for their floors.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels: as :class:`CovPool`.
+        reduced_channels: as :class:`CovPool`.
         degree: degree of :math:`P` and :math:`Q`, at least 1.
         iterations: steps of the Lyapunov solver, at least 1.
         **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``

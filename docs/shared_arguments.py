@@ -1,0 +1,65 @@
+"""Arguments that classes share are described by one of them, and shown in full on every page.
+
+``eps: as :class:`Other`.`` becomes what ``Other`` says of ``eps``, and ``**options: ``a`` and ``b``
+of :class:`Other`.`` becomes an entry for each of the two. The signature names these options too.
+"""
+
+import inspect
+import re
+from functools import partial
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import covlayers
+from tests.signatures import parameters
+
+HEADING = re.compile(r"^(\w+):\n", re.MULTILINE)
+ENTRY = re.compile(r"^    ((?:- |\*\*)?\w+): (.*(?:\n {6}.*)*)", re.MULTILINE)
+AS = re.compile(r"as :(?:class|func):`(\w+)`(.*)", re.DOTALL)
+OF = re.compile(r"(``.*) of\s+:class:`(\w+)`\.", re.DOTALL)
+
+
+def connect(app: Sphinx) -> None:
+    """Fill docstrings before napoleon reads them."""
+    app.connect("autodoc-process-docstring", fill, priority=400)
+    app.connect("autodoc-process-signature", sign)
+
+
+def fill(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Complete a docstring in place."""
+    lines[:] = filled("\n".join(lines)).split("\n")
+
+
+def sign(app: Sphinx, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+    """The signature of a class, if it has options that its source names elsewhere."""
+    if what != "class" or parameters(obj).keys() == inspect.signature(obj).parameters.keys():
+        return None
+    shown = (p.replace(annotation=p.empty) for p in parameters(obj).values())
+    return str(inspect.Signature(list(shown))), None
+
+
+def filled(docstring: str) -> str:
+    """The docstring, with what others say in place of each reference to them."""
+    before, *rest = HEADING.split(docstring)
+    sections = zip(rest[::2], rest[1::2], strict=True)
+    return before + "".join(
+        f"{heading}:\n" + ENTRY.sub(partial(_complete, heading), body) for heading, body in sections
+    )
+
+
+def _complete(heading: str, entry: re.Match[str]) -> str:
+    name, text = entry.groups()
+    if name == "**options" and (found := OF.fullmatch(text)):
+        options = re.findall(r"``(\w+)``", found[1])
+        return "\n".join(f"    {one}: {_said(found[2], heading, one)}" for one in options)
+    if found := AS.match(text):
+        text = _said(found[1], heading, name).removesuffix(".") + found[2]
+    return f"    {name}: {text}"
+
+
+def _said(owner: str, heading: str, name: str) -> str:
+    """What the docstring of a public class or function says of a name below a heading."""
+    described = getattr(covlayers, owner, None) or getattr(covlayers.functional, owner)
+    _, *rest = HEADING.split(filled(inspect.getdoc(described) or ""))
+    return dict(ENTRY.findall(dict(zip(rest[::2], rest[1::2], strict=True))[heading]))[name]
