@@ -74,7 +74,7 @@ class DerivedBuffers(nn.Module):
 
 
 def _stamp(source: Tensor) -> object:
-    """What changes whenever a tensor does; where torch keeps no count, never twice the same."""
+    """What changes whenever a tensor does; where torch keeps no count, a new object each time."""
     if source.is_inference():
         return object()
     return id(source), source.data_ptr(), source._version

@@ -63,7 +63,7 @@ def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
 
 
 def _suits(module: Any, norm: CovarianceNorm, feeds: bool) -> bool:
-    """Whether the map of the layer can be one with that of the module."""
+    """Whether the module can take the map of the layer into its own."""
     if type(module) not in MERGEABLE or module._forward_hooks or module._forward_pre_hooks:
         return False
     groups = getattr(module, "groups", 1)
