@@ -36,16 +36,22 @@ def sign(app: Sphinx, what: str, name: str, obj: Any, *_: Any) -> tuple[str, Non
     if what != "class" or parameters(obj).keys() == inspect.signature(obj).parameters.keys():
         return None
     shown = (p.replace(annotation=p.empty) for p in parameters(obj).values())
-    return str(inspect.Signature(list(shown))), None
+    return str(inspect.Signature(list(shown))).replace("e-0", "e-"), None  # 1e-5, as in the source
 
 
 def filled(docstring: str) -> str:
     """The docstring, with what others say in place of each reference to them."""
-    before, *rest = HEADING.split(docstring)
-    sections = zip(rest[::2], rest[1::2], strict=True)
-    return before + "".join(
-        f"{heading}:\n" + ENTRY.sub(partial(_complete, heading), body) for heading, body in sections
+    sections = _sections(docstring)
+    return sections.pop("") + "".join(
+        f"{heading}:\n" + ENTRY.sub(partial(_complete, heading), body)
+        for heading, body in sections.items()
     )
+
+
+def _sections(docstring: str) -> dict[str, str]:
+    """What is below each heading; what is above the first, under the empty name."""
+    above, *rest = HEADING.split(docstring)
+    return {"": above, **dict(zip(rest[::2], rest[1::2], strict=True))}
 
 
 def _complete(heading: str, entry: re.Match[str]) -> str:
@@ -61,5 +67,5 @@ def _complete(heading: str, entry: re.Match[str]) -> str:
 def _said(owner: str, heading: str, name: str) -> str:
     """What the docstring of a public class or function says of a name below a heading."""
     described = getattr(covlayers, owner, None) or getattr(covlayers.functional, owner)
-    _, *rest = HEADING.split(filled(inspect.getdoc(described) or ""))
-    return dict(ENTRY.findall(dict(zip(rest[::2], rest[1::2], strict=True))[heading]))[name]
+    said = _sections(filled(inspect.getdoc(described) or ""))[heading]
+    return dict(ENTRY.findall(said))[name]

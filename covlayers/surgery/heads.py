@@ -65,7 +65,7 @@ def replace_head(
 
     The features :math:`X` stay, with their very parameters, and the logits become
     :math:`W \operatorname{pool}(X) + b`. The new layers are fresh, on the device and in the dtype
-    of the old classifier and in the mode of the model. A model is known by its structure:
+    of the old classifier and in the mode of the model. The function knows a model by its structure:
 
     - ``avgpool``, a mean over all positions, and a last child that is a linear layer or ends in
       some, as in ResNet, ConvNeXt, EfficientNet, MobileNetV3, RegNet, Swin and the video ResNets of

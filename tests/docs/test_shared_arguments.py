@@ -36,9 +36,11 @@ def test_those_that_are_referred_to_are_complete(page: ModuleType, name: str) ->
     assert page.filled(text) == text
 
 
-def test_an_entry_keeps_what_it_adds(page: ModuleType) -> None:
+def test_an_entry_is_whole_and_keeps_what_it_adds(page: ModuleType) -> None:
     text = page.filled(inspect.getdoc(cl.SwitchableWhitening))
     assert "need fewer samples. The publication takes groups of 16 channels." in text
+    text = page.filled(inspect.getdoc(cl.PCAWhitening))
+    assert "any :math:`H` and :math:`W` divisible by :math:`p`\n    - Output:" in text
 
 
 def test_the_signature_names_the_options(page: ModuleType) -> None:

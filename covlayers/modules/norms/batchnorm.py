@@ -26,10 +26,10 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     the batch and all positions. With ``num_groups=num_features`` it is
     :class:`torch.nn.BatchNorm2d` in output, gradients and running averages.
 
-    For the backward pass one function keeps the input and small matrices only. Half inputs compute
-    in float32 and come back as they came. In evaluation the matrix is computed once and kept until
-    the running covariance changes (in place, by training or by loading a checkpoint; inside a graph
-    of ``torch.compile`` a change by hand is noticed at the next ``eval()``).
+    For the backward pass one function keeps the input and small matrices only. Half inputs are
+    computed in float32, and the output has the dtype of the input. In evaluation the layer computes
+    the matrix once and keeps it until the running covariance changes, by training, by a checkpoint
+    or in place. A graph of ``torch.compile`` notices a change by hand at the next ``eval()``.
 
     A batch that is empty or not finite leaves the running averages as they were. So does a forward
     pass that raises.
@@ -40,7 +40,7 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     Args:
         num_features: channels :math:`C \ge 1`.
         num_groups: groups :math:`G` of :math:`c = C/G` channels, each whitened on its own; must
-            divide ``num_features``. Fewer channels a group need fewer samples.
+            divide ``num_features``. Fewer channels per group need fewer samples.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         momentum: weight of the batch in the running averages, in [0, 1]; None for the plain average
             over all batches since the last reset.
@@ -139,8 +139,10 @@ class IterNorm(DecorrelatedBatchNorm):
               W = P_N / \sqrt{\operatorname{tr} \hat\Sigma}, \quad
               \hat\Sigma_N = \hat\Sigma / \operatorname{tr} \hat\Sigma
 
-    differentiated through its steps. A few of them leave the small eigenvalues less than white,
-    which regularises: with :math:`N = 5` the gain is at most :math:`7.6/\sqrt{\operatorname{tr}}`.
+    with the :math:`\hat\Sigma` of :class:`DecorrelatedBatchNorm`, scale and shift as there. The
+    gradient goes through the steps. A few steps whiten the small eigenvalues in part, which
+    regularises: :math:`N = 5` steps scale no direction by more than
+    :math:`7.6/\sqrt{\operatorname{tr} \hat\Sigma}`.
 
     The publication keeps a running average of :math:`W`. This layer keeps the running average of
     :math:`\Sigma`, so a checkpoint does not depend on the method.

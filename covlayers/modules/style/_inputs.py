@@ -23,7 +23,7 @@ OVER = 1e-2
 
 
 class Region(NamedTuple):
-    """A style in groups, the weights of its positions, and the content's share of it."""
+    """A style in groups, the weights of its positions, and the share of it in the content."""
 
     style: Tensor  # (N or 1, G, c, M')
     weights: Tensor | None  # (N or 1, 1, M')

@@ -28,10 +28,10 @@ class GroupWhiteningColoring(WhiteningColoring):
     Args:
         num_groups: groups :math:`G` of channels; must divide the channels.
         alpha: :math:`\alpha` at the start, in [0, 1].
-        device: of the strength.
-        dtype: of the strength.
         **options: ``eps``, ``shrinkage``, ``method`` and ``backward`` of
             :class:`WhiteningColoring`.
+        device: of the strength.
+        dtype: of the strength.
 
     Shape:
         - content: :math:`(N, C, *)`

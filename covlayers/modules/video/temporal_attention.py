@@ -1,4 +1,4 @@
-"""What the frames of a video tell each other before their covariance is taken."""
+"""Attention and convolution between the frames of a video, ahead of covariance pooling."""
 
 from typing import Unpack
 
