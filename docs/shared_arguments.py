@@ -1,7 +1,7 @@
 """Arguments that classes share are described by one of them, and shown in full on every page.
 
-``eps: as :class:`Other`.`` becomes what ``Other`` says of ``eps``, and ``**options: ``a`` and ``b``
-of :class:`Other`.`` becomes an entry for each of the two. The signature names these options too.
+``eps, device: as :class:`Other`.`` becomes what ``Other`` says of ``eps`` and of ``device``. The
+signature names the options that the source names in a TypedDict.
 """
 
 import inspect
@@ -15,9 +15,8 @@ import covlayers
 from tests.signatures import parameters
 
 HEADING = re.compile(r"^(\w+):\n", re.MULTILINE)
-ENTRY = re.compile(r"^    ((?:- |\*\*)?\w+): (.*(?:\n {6}.*)*)", re.MULTILINE)
-AS = re.compile(r"as :(?:class|func):`(\w+)`(.*)", re.DOTALL)
-OF = re.compile(r"(``.*) of\s+:class:`(\w+)`\.", re.DOTALL)
+ENTRY = re.compile(r"^    ((?:- |\*\*)?\w+(?:, \w+)*): (.*(?:\n {6}.*)*)", re.MULTILINE)
+AS = re.compile(r"as\s+:(?:class|func):`(\w+)`(.*)", re.DOTALL)
 
 
 def connect(app: Sphinx) -> None:
@@ -55,13 +54,13 @@ def _sections(docstring: str) -> dict[str, str]:
 
 
 def _complete(heading: str, entry: re.Match[str]) -> str:
-    name, text = entry.groups()
-    if name == "**options" and (found := OF.fullmatch(text)):
-        options = re.findall(r"``(\w+)``", found[1])
-        return "\n".join(f"    {one}: {_said(found[2], heading, one)}" for one in options)
-    if found := AS.match(text):
-        text = _said(found[1], heading, name).removesuffix(".") + found[2]
-    return f"    {name}: {text}"
+    names, text = entry.groups()
+    found = AS.match(text)
+    if found is None:
+        return entry[0]
+    owner, added = found.groups()
+    said = {name: _said(owner, heading, name) for name in names.split(", ")}
+    return "\n".join(f"    {name}: {text.removesuffix('.')}{added}" for name, text in said.items())
 
 
 def _said(owner: str, heading: str, name: str) -> str:

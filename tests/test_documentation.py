@@ -55,7 +55,7 @@ SOURCELESS = set().union(*NO_SOURCE.values())
 # How an argument that is a number says which numbers it may be.
 RANGE = re.compile(
     r"\\ge|[<>] 0|at (least|most)|in [\[(]0, 1\]|must\s+divide|from 1 |finite|real number"
-    r"|(as|of)\s+:class:`"
+    r"|as\s+:class:`"
 )
 TENSOR_SHAPE = re.compile(r"\([*NG], |scalar")
 
@@ -87,11 +87,9 @@ def has_formula(name: str) -> bool:
 
 
 def entries(section: str) -> dict[str, str]:
-    """What a section says of each name, alone or among the options of another class."""
-    said = dict(re.findall(r"^ {4}\**(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE))
-    passed_on = re.match(r"(``.*) of\s+:class:`", said.get("options", ""), re.DOTALL)
-    names = re.findall(r"``(\w+)``", passed_on[1]) if passed_on else ()
-    return said | dict.fromkeys(names, said.get("options", ""))
+    """What a section says of each name, of some names together."""
+    found = re.findall(r"^ {4}\**(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    return {name: text for names, text in found for name in names.split(", ")}
 
 
 def parameters(obj: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -98,13 +98,10 @@ class PCAWhitening(DataWhitening):
         num_features: as :class:`ZCAWhitening`.
         n_components: :math:`k`, at most :math:`D`; None for all, in the shape of the input.
         method: ``"auto"`` or a :class:`~covlayers.functional.SpectralMethod`.
-        **options: ``eps``, ``shrinkage``, ``patch_size``, ``device`` and ``dtype`` of
-            :class:`ZCAWhitening`.
+        eps, shrinkage, patch_size, device, dtype: as :class:`ZCAWhitening`.
 
     Attributes:
-        mean: as :class:`ZCAWhitening`.
-        covariance: as :class:`ZCAWhitening`.
-        num_samples: as :class:`ZCAWhitening`.
+        mean, covariance, num_samples: as :class:`ZCAWhitening`.
 
     Shape:
         - Input: as :class:`ZCAWhitening`
@@ -115,8 +112,7 @@ class PCAWhitening(DataWhitening):
 
     Raises:
         InvalidValueError: as :class:`ZCAWhitening`, and for more components than features.
-        InvalidTypeError: as :class:`ZCAWhitening`.
-        UnsupportedError: as :class:`ZCAWhitening`.
+        InvalidTypeError, UnsupportedError: as :class:`ZCAWhitening`.
 
     Example:
         >>> images = torch.rand(100, 3, 8, 8)
@@ -160,21 +156,17 @@ class CholeskyWhitening(DataWhitening):
 
     Args:
         num_features: as :class:`ZCAWhitening`.
-        **options: ``eps``, ``shrinkage``, ``patch_size``, ``device`` and ``dtype`` of
-            :class:`ZCAWhitening`.
+        eps, shrinkage, patch_size, device, dtype: as :class:`ZCAWhitening`.
 
     Attributes:
-        mean: as :class:`ZCAWhitening`.
-        covariance: as :class:`ZCAWhitening`.
-        num_samples: as :class:`ZCAWhitening`.
+        mean, covariance, num_samples: as :class:`ZCAWhitening`.
 
     Shape:
         - Input: as :class:`ZCAWhitening`
         - Output: as the input
 
     Raises:
-        InvalidValueError: as :class:`ZCAWhitening`.
-        InvalidTypeError: as :class:`ZCAWhitening`.
+        InvalidValueError, InvalidTypeError: as :class:`ZCAWhitening`.
 
     Example:
         >>> x = torch.randn(1000, 3).cumsum(1)

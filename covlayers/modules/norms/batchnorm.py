@@ -148,22 +148,17 @@ class IterNorm(DecorrelatedBatchNorm):
     :math:`\Sigma`, so a checkpoint does not depend on the method.
 
     Args:
-        num_features: as :class:`DecorrelatedBatchNorm`.
-        num_groups: as :class:`DecorrelatedBatchNorm`.
-        eps: as :class:`DecorrelatedBatchNorm`.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        num_features, num_groups, eps, momentum, affine, track_running_stats: as
+            :class:`DecorrelatedBatchNorm`.
         iterations: steps :math:`N \ge 1`.
-        **options: ``sync``, ``device`` and ``dtype`` of :class:`DecorrelatedBatchNorm`.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C, *)`
 
     Raises:
-        InvalidValueError: as :class:`DecorrelatedBatchNorm`.
-        InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
+        InvalidValueError, InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
         UnsupportedError: for ``sync=True`` without a process group, in training.
 
     Example:

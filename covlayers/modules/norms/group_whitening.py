@@ -37,8 +37,7 @@ class GroupWhitening(ChannelAffine):
     Args:
         num_features: as :class:`DecorrelatedBatchNorm`.
         num_groups: groups :math:`G`; must divide ``num_features``.
-        eps: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
+        eps, affine: as :class:`DecorrelatedBatchNorm`.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
         backward: how to differentiate it; None for the method's default.

@@ -32,13 +32,10 @@ class PCANorm(CovarianceNorm):
     Args:
         num_features: as :class:`DecorrelatedBatchNorm`.
         num_components: components :math:`k` that are kept, at most :math:`C`.
-        eps: as :class:`DecorrelatedBatchNorm`.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        eps, momentum, affine, track_running_stats: as :class:`DecorrelatedBatchNorm`.
         method: ``"auto"``, ``"eigh"`` or a :class:`~covlayers.functional.SpectralMethod`.
         backward: a rule of :func:`covlayers.functional.spectral_projector`; None for the exact one.
-        **options: ``sync``, ``device`` and ``dtype`` of :class:`DecorrelatedBatchNorm`.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)`

@@ -53,15 +53,12 @@ class SwitchableWhitening(RunningMoments):
     Args:
         num_features: as :class:`DecorrelatedBatchNorm`.
         num_groups: as :class:`DecorrelatedBatchNorm`. The publication takes groups of 16 channels.
-        eps: as :class:`DecorrelatedBatchNorm`.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        eps, momentum, affine, track_running_stats: as :class:`DecorrelatedBatchNorm`.
         statistics: the statistics to mix, at least one of the above.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
         backward: how to differentiate it; None for the method's default.
-        **options: ``sync``, ``device`` and ``dtype`` of :class:`DecorrelatedBatchNorm`.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)` with more than one position a sample

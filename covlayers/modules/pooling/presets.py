@@ -25,18 +25,15 @@ class MPNCovPool(CovPool):
     and bounded one take ``CovPool(method="eigh", backward="loewner")``.
 
     Args:
-        in_channels: as :class:`CovPool`.
-        reduced_channels: as :class:`CovPool`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MPNCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -67,19 +64,16 @@ class ISQRTCovPool(CovPool):
     damped, which regularises.
 
     Args:
-        in_channels: as :class:`CovPool`.
-        reduced_channels: as :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         iterations: Newton-Schulz steps :math:`N \ge 1`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> ISQRTCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -111,20 +105,17 @@ class MTPCovPool(CovPool):
     floors.
 
     Args:
-        in_channels: as :class:`CovPool`.
-        reduced_channels: as :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree :math:`K \ge 1` of the polynomial.
         iterations: steps of the Lyapunov solver, at least 1.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MTPCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -158,20 +149,17 @@ class MPACovPool(CovPool):
     :class:`~covlayers.functional.Lyapunov` for their floors.
 
     Args:
-        in_channels: as :class:`CovPool`.
-        reduced_channels: as :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree of :math:`P` and :math:`Q`, at least 1.
         iterations: steps of the Lyapunov solver, at least 1.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MPACovPool()(torch.randn(8, 64, 7, 7)).shape

@@ -1,6 +1,6 @@
 """Classification of a vision transformer by the second-order statistics of its tokens."""
 
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,7 @@ from covlayers.modules.pooling.presets import MPACovPool
 class SumFusion(nn.Module):
     """One classifier of the class token plus the projected pooled vector."""
 
-    def __init__(
-        self, embed_dim: int, pooled: int, num_classes: int, **factory: Unpack[Factory]
-    ) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
         self.projection = nn.Linear(pooled, embed_dim, **factory)
         self.classifier = nn.Linear(embed_dim, num_classes, **factory)
@@ -36,9 +34,7 @@ class SumFusion(nn.Module):
 class ConcatFusion(nn.Module):
     """One classifier of the class token and the pooled vector, side by side."""
 
-    def __init__(
-        self, embed_dim: int, pooled: int, num_classes: int, **factory: Unpack[Factory]
-    ) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
         self.classifier = nn.Linear(embed_dim + pooled, num_classes, **factory)
 
@@ -50,9 +46,7 @@ class ConcatFusion(nn.Module):
 class LateFusion(nn.Module):
     """A classifier of the class token and one of the pooled vector, whose logits add up."""
 
-    def __init__(
-        self, embed_dim: int, pooled: int, num_classes: int, **factory: Unpack[Factory]
-    ) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
         self.classifier = nn.Linear(embed_dim, num_classes, **factory)
         self.visual_classifier = nn.Linear(pooled, num_classes, **factory)
@@ -65,9 +59,7 @@ class LateFusion(nn.Module):
 class VisualOnly(nn.Module):
     """A classifier of the pooled vector; the class token is left aside."""
 
-    def __init__(
-        self, embed_dim: int, pooled: int, num_classes: int, **factory: Unpack[Factory]
-    ) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
         self.classifier = nn.Linear(pooled, num_classes, **factory)
 

@@ -28,8 +28,7 @@ class GroupWhiteningColoring(WhiteningColoring):
     Args:
         num_groups: groups :math:`G` of channels; must divide the channels.
         alpha: :math:`\alpha` at the start, in [0, 1].
-        **options: ``eps``, ``shrinkage``, ``method`` and ``backward`` of
-            :class:`WhiteningColoring`.
+        eps, shrinkage, method, backward: as :class:`WhiteningColoring`.
         device: of the strength.
         dtype: of the strength.
 
@@ -39,8 +38,7 @@ class GroupWhiteningColoring(WhiteningColoring):
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
-        InvalidValueError: as :class:`WhiteningColoring`.
-        InvalidTypeError: as :class:`WhiteningColoring`.
+        InvalidValueError, InvalidTypeError: as :class:`WhiteningColoring`.
 
     Example:
         >>> hop = GroupWhiteningColoring(8)
@@ -91,8 +89,7 @@ class AdaIN(WhiteningColoring):
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
-        InvalidValueError: as :class:`WhiteningColoring`.
-        InvalidTypeError: as :class:`WhiteningColoring`.
+        InvalidValueError, InvalidTypeError: as :class:`WhiteningColoring`.
 
     Example:
         >>> content, style = torch.randn(2, 8, 16, 16), 3 * torch.randn(1, 8, 20, 20) + 1
