@@ -1,7 +1,7 @@
 """Normalisation by a matrix function of the batch covariance."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, full_precision
 from covlayers.functional._batch.normalise import affine_transform, batch_transform
 from covlayers.modules._derived_buffers import DerivedBuffers
-from covlayers.modules.norms.running_moments import RunningMoments
+from covlayers.modules.norms.running_moments import MomentsOptions, RunningMoments
 
 
 class CovarianceNorm(RunningMoments, DerivedBuffers):
@@ -22,15 +22,17 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
               + \varepsilon I
 
     per group of :math:`c` channels. A subclass sets ``matrix_function``, which gives the matrices
-    for regularised covariances, both ``(G, c, c)``. In training :math:`\mu`
-    and :math:`\Sigma` are those of the batch; in evaluation, and once ``frozen``, running averages.
+    for regularised covariances, both ``(G, c, c)``. In training :math:`\mu` and :math:`\Sigma` come
+    from the batch; in evaluation, and once ``frozen``, they are the running averages.
     """
 
     eval_matrix: Tensor  # None without track_running_stats
     matrix_function: Callable[[Tensor], Tensor]
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, num_features: int, num_groups: int, **options: Unpack[MomentsOptions]
+    ) -> None:
+        super().__init__(num_features, num_groups, **options)
         empty = torch.full_like(self.running_cov, torch.nan) if self.track_running_stats else None
         self.register_buffer("eval_matrix", empty, persistent=False)
         self.reset_parameters()
@@ -67,7 +69,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         if not self.track_running_stats:
             raise InvalidValueError(
                 "evaluation_matrix needs track_running_stats=True, got False when the layer was "
-                "built; its matrix is that of each batch."
+                "built; its matrix depends on each batch."
             )
         self.refresh()
         return self.eval_matrix if self.derived else self._matrix_alone(self.running_cov)

@@ -1,7 +1,7 @@
 """Running averages of the mean and the covariance of batches, taken over which processes."""
 
 import warnings
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import torch
 import torch.distributed as dist
@@ -10,10 +10,26 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.functional._base.linalg import identity_like
+from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
 Sync: TypeAlias = Any
 """``"auto"``, a bool, or a ``torch.distributed.ProcessGroup``, a class some builds do not have."""
+
+
+class NormOptions(Factory, total=False):
+    """What every norm with running averages takes by keyword alone."""
+
+    sync: Sync
+
+
+class MomentsOptions(NormOptions):
+    """What every norm with running averages takes, besides its features and groups."""
+
+    eps: float
+    momentum: float | None
+    affine: bool
+    track_running_stats: bool
 
 
 class RunningMoments(ChannelAffine):
@@ -22,36 +38,32 @@ class RunningMoments(ChannelAffine):
     running_mean: Tensor  # these three are None without track_running_stats
     running_cov: Tensor
     num_batches_tracked: Tensor
+    shrinkage: float | None = None  # an option of some layers
 
     def __init__(
         self,
         num_features: int,
         num_groups: int,
+        *,
         eps: float,
         momentum: float | None,
         affine: bool,
         track_running_stats: bool,
-        shrinkage: float | None,
-        sync: Sync,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        sync: Sync = "auto",
+        **factory: Unpack[Factory],
     ) -> None:
-        super().__init__(num_features, num_groups, eps, affine, device, dtype)
+        super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
         if momentum is not None:
             check_number("momentum", momentum, 0, 1)
-        if shrinkage is not None:
-            check_number("shrinkage", shrinkage, 0, 1)
         check_flag("track_running_stats", track_running_stats)
         check_sync(sync)
-        self.momentum, self.shrinkage = momentum, shrinkage
-        self.track_running_stats, self.sync = track_running_stats, sync
+        self.momentum, self.track_running_stats, self.sync = momentum, track_running_stats, sync
         self.frozen = False
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         channels = num_features // num_groups
         for name, buffer in {
             "running_mean": torch.empty(num_features, **factory),
             "running_cov": torch.empty(num_groups, channels, channels, **factory),
-            "num_batches_tracked": torch.empty((), dtype=torch.long, device=device),
+            "num_batches_tracked": torch.empty((), dtype=torch.long, device=factory.get("device")),
         }.items():
             self.register_buffer(name, buffer if track_running_stats else None)
         self._warned = False

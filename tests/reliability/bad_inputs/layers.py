@@ -44,8 +44,6 @@ BUILT: dict[str, dict[str, object]] = {
     **{name: {} for name in ("WhiteningColoring", "AdaIN", "WhiteningLoss")},
     "GroupWhiteningColoring": {"num_groups": 3},
 }
-# What the presets of a pooling pass on, beside options of their own.
-PASSED_ON = ("vectorize", "eps", "shrinkage", "mean_weight", "device", "dtype")
 TOO_MANY: tuple[tuple[str, dict[str, object]], ...] = (
     ("DecorrelatedBatchNorm", {"num_groups": 4}),
     ("GroupWhitening", {"num_groups": 4}),
@@ -68,10 +66,7 @@ def of_options() -> Iterator[Refusal]:
     """Out of range, of a wrong type, unknown, too many for another."""
     for name, given in BUILT.items():
         kind = getattr(cl, name)
-        preset = issubclass(kind, cl.CovPool) and kind is not cl.CovPool
-        of_pool = wrong_options(cl.CovPool) if preset else ()
-        passed_on = ((option, wrong) for option, wrong in of_pool if option in PASSED_ON)
-        for option, (what, value, came) in (*wrong_options(kind), *passed_on):
+        for option, (what, value, came) in wrong_options(kind):
             yield Refusal(f"{name}({what})", partial(kind, **given | {option: value}), option, came)
     for name, options in TOO_MANY:
         argument, value = next(iter(options.items()))
