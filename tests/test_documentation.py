@@ -32,7 +32,7 @@ SECTIONS = ("Args", "Attributes", "Shape", "Raises", "Example", "Reference")
 
 # What these are is a matter of words, not of a formula: choices, interfaces, errors, options.
 IN_WORDS = {
-    *("Auto", "Method", "DirectMethod", "Backward", "Rule", "Saved"),
+    *("Auto", "Method", "DirectMethod", "Backward", "Rule", "Saved", "Selection", "select"),
     *("InvalidTypeError", "InvalidValueError", "UnsupportedError", "ConvergenceError"),
     *("convert_sync", "freeze_stats"),
 }
@@ -41,7 +41,8 @@ IN_WORDS = {
 NO_SOURCE = {
     "chooses by the measurements of this library": {"Auto"},
     "an interface of this library": {
-        *("Method", "DirectMethod", "Backward", "Rule", "Saved", "LyapunovSolver"),
+        *("Method", "DirectMethod", "Backward", "Rule", "Saved", "Selection", "LyapunovSolver"),
+        "select",
     },
     "an error of this library": {
         *("InvalidTypeError", "InvalidValueError", "UnsupportedError", "ConvergenceError"),

@@ -153,8 +153,8 @@ class _CenteredProduct:
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
         M = x.shape[-1]
         if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
-            z = _centered(x, center) * M**-0.5
-            return _products(z, z)
+            z = _centered(x, center)
+            return _products(z, z) / M
         return _products(_centered(x, center) / M, _centered(y, center))
 
     @staticmethod

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import choose
 from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.first_order import first_order_only
 from covlayers.functional._base.function import compiling, differentiable
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import (
@@ -20,7 +21,7 @@ from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.backwards.gaps import ExactGaps
 from covlayers.functional.core import Method, SpectralMethod
 from covlayers.functional.methods import METHODS, Auto, Eigh
-from covlayers.functional.rule import Backward, first_order_only
+from covlayers.functional.rule import Backward
 
 
 @full_precision

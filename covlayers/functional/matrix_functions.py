@@ -9,10 +9,10 @@ from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_square, full_precision, symmetrised
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.core import Fns, Method
+from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 from covlayers.functional.methods import METHODS
-from covlayers.functional.rule import Backward
+from covlayers.functional.rule import Applied, Backward, Vjp
 
 
 class OwnRule(Backward):
@@ -22,20 +22,22 @@ class OwnRule(Backward):
         method = method.select(fns, A)
         return _DEFAULT_RULES[method.default_backward].apply(fns, method, A)
 
-    def __repr__(self) -> str:
-        return "None"  # as it was asked for
+    def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
+        method = method.select((fn,), A)
+        return _DEFAULT_RULES[method.default_backward].with_vjp(fn, method, A)
 
 
+OWN_RULE = OwnRule()
 _DEFAULT_RULES = {name: build() for name, build in BACKWARDS.items()}
 
 
 def check_cell(
     fns: Fns, method: str | Method, backward: str | Backward | None
-) -> tuple[Method, Backward]:
-    """The method and the rule that the names stand for; no matrix is needed.
+) -> tuple[Method, Backward | None]:
+    """The method and the rule that the names stand for, None for None; no matrix is needed.
 
-    ``rule.apply(fns, method, A)`` then is the core: each of ``fns`` of symmetric float32 or float64
-    matrices ``(*, n, n)``.
+    ``(rule or OWN_RULE).apply(fns, method, A)`` then is the core: each of ``fns`` of symmetric
+    float32 or float64 matrices ``(*, n, n)``.
 
     Raises:
         InvalidValueError: for an unknown name.
@@ -43,13 +45,20 @@ def check_cell(
         UnsupportedError: if the method or the rule cannot serve one of ``fns``.
     """
     chosen = choose("method", method, METHODS, Method)
-    rule = OwnRule() if backward is None else choose("backward", backward, BACKWARDS, Backward)
     chosen.check(fns)
+    if backward is None:
+        return chosen, None
+    rule = choose("backward", backward, BACKWARDS, Backward)
     rule.check(fns)
     return chosen, rule
 
 
 _cell_of_names = lru_cache(maxsize=256)(check_cell)
+
+
+def applied(fn: MatrixFunction, method: Method, backward: Backward | None) -> Applied:
+    """The core for one function, with what :func:`check_cell` gives."""
+    return Applied(fn, method, backward or OWN_RULE)
 
 
 def checked(
@@ -62,7 +71,7 @@ def checked(
     chosen, rule = resolve(fns, method, backward)
     if A.numel() == 0:
         return tuple(symmetric(A) for _ in fns)
-    return rule.apply(fns, chosen, symmetrised("A", A))
+    return (rule or OWN_RULE).apply(fns, chosen, symmetrised("A", A))
 
 
 @full_precision

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
 
 from covlayers.functional._base.errors import UnsupportedError
 
@@ -91,6 +92,18 @@ def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
         return formulas.forward(*inputs)
 
     return apply
+
+
+def recorded(
+    function: Callable[[Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The value at ``x`` and its vector-Jacobian product, from a graph of its own."""
+    x = x.detach().requires_grad_()
+    # Activation checkpointing, which hooks what is saved, would otherwise run all that led here
+    # once more for these small matrices.
+    with torch.enable_grad(), saved_tensors_hooks(torch.detach, lambda saved: saved):
+        y = function(x)
+    return y.detach(), lambda grad: torch.autograd.grad(y, x, grad, retain_graph=True)[0]
 
 
 def _outside_autocast(formula: Callable[..., Any]) -> Any:

@@ -38,7 +38,7 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
     if shrinkage is not None:
         mean = trace(cov) / max(cov.shape[-1], 1)
         return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
-    return cov + eps * identity_like(cov) if eps else cov
+    return torch.add(cov, identity_like(cov), alpha=eps) if eps else cov
 
 
 def nonzero(scale: Tensor) -> Tensor:

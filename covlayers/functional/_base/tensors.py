@@ -147,9 +147,12 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         for x in args:
             if isinstance(x, Tensor):
-                if x.dtype in HALVES or x.is_meta or torch.is_autocast_enabled(x.device.type):
+                if x.dtype in HALVES:
                     break
-                return function(*args, **kwargs)
+                if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+                    return function(*args, **kwargs)
+                with torch.autocast(x.device.type, enabled=False):
+                    return function(*args, **kwargs)
         return _raised(function, args, kwargs)
 
     return wrapper

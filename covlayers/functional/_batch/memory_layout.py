@@ -24,74 +24,87 @@ class Order(Enum):
 
 
 class Layout(NamedTuple):
-    """A tensor ``(N, C, *)`` looked at as ``G`` groups of ``c`` channels at ``B * M`` positions.
+    """A tensor ``(N, C, *)`` looked at as matrices ``(K, c, M)``: channels of a group, positions.
 
-    ``B`` is ``N`` for ``BY_SAMPLES`` and 1 else.
+    ``K`` counts the groups; ``BY_SAMPLES`` it counts the groups of all samples.
     """
 
     shape: tuple[int, ...]
-    num_groups: int
     order: Order
+    N: int
+    G: int  # groups
+    c: int  # channels of each
+    M: int  # positions of a sample
 
     @classmethod
     def of(cls, x: Tensor, num_groups: int) -> Self:
         """The layout of ``x``."""
+        shape = tuple(x.shape)
+        M = math.prod(shape[2:])
         if x.stride(1) == 1:
             order = Order.BY_ROWS
         else:
-            few = math.prod(x.shape[2:]) <= tuning.FEW_POSITIONS
-            order = Order.JOINED if few else Order.BY_SAMPLES
-        return cls(tuple(x.shape), num_groups, order)
-
-    @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """``N, G, c, M``."""
-        N, C, *spatial = self.shape
-        return N, self.num_groups, C // self.num_groups, math.prod(spatial)
+            order = Order.JOINED if M <= tuning.FEW_POSITIONS else Order.BY_SAMPLES
+        return cls(shape, order, shape[0], num_groups, shape[1] // num_groups, M)
 
     def split(self, x: Tensor) -> Tensor:
-        """``(N, C, *)`` as ``(B, G, c, M)``, a view where the memory allows it."""
-        N, G, c, M = self.sizes
+        """``x`` as matrices, a view where the memory allows it."""
         if self.order is Order.BY_ROWS:
-            return x.movedim(1, -1).reshape(N * M, G, c).permute(1, 2, 0).unsqueeze(0)
-        grouped = x.reshape(N, G, c, M)
+            return x.movedim(1, -1).reshape(self.N * self.M, self.G, self.c).permute(1, 2, 0)
         if self.order is Order.BY_SAMPLES:
-            return grouped
-        return grouped.permute(1, 2, 0, 3).reshape(1, G, c, N * M)
+            return x.reshape(self.N * self.G, self.c, self.M)
+        grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
+        return grouped.reshape(self.G, self.c, self.N * self.M)
 
     def centered(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``x - mean`` as ``(B, G, c, M)``, for a mean ``(G, c)``; in one pass where it copies."""
+        """``x - mean`` as matrices, for a mean ``(G, c)``; in one pass where they are a copy."""
         if self.order is not Order.JOINED:
-            return self.split(x) - mean[..., None]
-        N, G, c, M = self.sizes
-        channels = x.reshape(N, G, c, M).permute(1, 2, 0, 3)
-        joined = channels.clone(memory_format=torch.contiguous_format).view(1, G, c, N * M)
-        return joined.sub_(mean[..., None])
+            return self.split(x) - self.columns(mean)
+        grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
+        joined = grouped.clone(memory_format=torch.contiguous_format)
+        return joined.view(self.G, self.c, self.N * self.M).sub_(mean.unsqueeze(-1))
 
-    def product(self, V: Tensor, z: Tensor) -> Tensor:
-        """``V z``, transposed by rows: ``(B, G, k, M)`` or ``(1, G, M, k)``."""
-        return z.mT @ V.mT if self.order is Order.BY_ROWS else V @ z
+    def columns(self, v: Tensor) -> Tensor:
+        """A vector ``(G, c)`` for all positions of the matrices, ``(K, c, 1)``."""
+        return self.each(v.unsqueeze(-1))
+
+    def each(self, V: Tensor) -> Tensor:
+        """Matrices ``(G, k, c)`` as one for each of ``K``."""
+        if self.order is not Order.BY_SAMPLES:
+            return V
+        return V.expand(self.N, *V.shape).reshape(self.N * self.G, *V.shape[1:])
+
+    def total(self, products: Tensor) -> Tensor:
+        """The sum over samples of ``(K, c, c)``: ``(G, c, c)``."""
+        if self.order is not Order.BY_SAMPLES:
+            return products
+        return products.view(self.N, self.G, *products.shape[1:]).sum(0)
+
+    def affine(self, V: Tensor, z: Tensor, shift: Tensor | None) -> Tensor:
+        """``V z + shift`` for ``V (G, c, c)`` and ``shift (G, c)``, transposed ``BY_ROWS``."""
+        V = self.each(V)
+        shift = None if shift is None else self.columns(shift)
+        if self.order is Order.BY_ROWS:
+            z, V, shift = V.mT, z.mT, None if shift is None else shift.mT
+        return V.bmm(z) if shift is None else torch.baddbmm(shift, V, z)
 
     def add_product(self, total: Tensor, V: Tensor, z: Tensor) -> Tensor:
-        """A product, added to another of its shape in place."""
-        first, second = (z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)
-        batch = total.shape[:2]
-        matrices = [m.expand(*batch, -1, -1).flatten(0, 1) for m in (first, second)]
-        total.flatten(0, 1).baddbmm_(*matrices)
-        return total
+        """``V z``, added in place to what :meth:`affine` gave."""
+        V = self.each(V)
+        return total.baddbmm_(*((z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)))
 
-    def like_product(self, z: Tensor) -> Tensor:
-        """``z``, transposed by rows; its own inverse."""
-        return z.mT if self.order is Order.BY_ROWS else z
+    def like_split(self, product: Tensor) -> Tensor:
+        """A product as matrices ``(K, c, M)``."""
+        return product.mT if self.order is Order.BY_ROWS else product
 
     def merge(self, product: Tensor) -> Tensor:
         """A product as ``(N, C, *)``, contiguous or channels last as the tensor was."""
-        N, G, c, M = self.sizes
         if self.order is Order.BY_SAMPLES:
-            return product.reshape(self.shape).contiguous()
+            return product.reshape(self.shape)
         if self.order is Order.JOINED:
-            return product.view(G * c, N, M).transpose(0, 1).reshape(self.shape).contiguous()
-        rows = product.view(G, N * M, c).transpose(0, 1).reshape(N, *self.shape[2:], G * c)
+            joined = product.view(self.G * self.c, self.N, self.M)
+            return joined.transpose(0, 1).reshape(self.shape).contiguous()
+        rows = product.transpose(0, 1).reshape(self.N, *self.shape[2:], self.G * self.c)
         return rows.movedim(-1, 1) if len(self.shape) > 2 else rows
 
 

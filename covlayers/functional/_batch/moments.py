@@ -12,7 +12,7 @@ from covlayers.functional._batch.memory_layout import Layout
 class Moments(NamedTuple):
     """The statistics of a batch over all processes, and its features about their mean."""
 
-    centered: Tensor  # (B, G, c, M)
+    centered: Tensor  # (K, c, M), as the layout has it
     mean: Tensor  # (G, c)
     cov: Tensor  # (G, c, c)
     positions: int | Tensor  # their number, a scalar
@@ -20,16 +20,14 @@ class Moments(NamedTuple):
 
 def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
-    N, G, c, M = layout.sizes
-    sums = x.sum((0, *range(2, x.dim()))).view(G, c)
-    own = sums / max(N * M, 1)
+    n = layout.N * layout.M
+    own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c) / max(n, 1)
     centered = layout.centered(x, own)
-    scatter = gram(centered)
-    scatter = scatter.sum(0) if scatter.shape[0] != 1 else scatter[0]
+    scatter = layout.total(gram(centered))
     if group is None:
-        return Moments(centered, own, scatter / max(N * M, 1), N * M)
-    count, mean, cov = joint_moments(x.new_full((), N * M), own, scatter, group)
-    return Moments(centered + (own - mean)[..., None], mean, cov, count)
+        return Moments(centered, own, scatter / max(n, 1), n)
+    count, mean, cov = joint_moments(x.new_full((), n), own, scatter, group)
+    return Moments(centered + layout.columns(own - mean), mean, cov, count)
 
 
 def joint_moments(

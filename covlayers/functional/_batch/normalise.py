@@ -15,32 +15,43 @@ symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
-from covlayers.functional._base.function import compiling, transformed
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.function import compiling, recorded, transformed
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
 from covlayers.functional._batch.moments import Moments, moments
+from covlayers.functional.rule import Applied, Vjp
 
-MatrixOf = Callable[[Tensor], Tensor]
-"""A function from covariances ``(G, c, c)`` to matrices ``(G, c, c)``."""
+
+@dataclass(frozen=True)
+class Way:
+    r"""How the matrices ``(G, c, c)`` follow from covariances of that shape."""
+
+    matrix: Callable[[Tensor], Tensor]  # T, of the regularised covariances
+    eps: float
+    shrinkage: float | None
+
+    def __call__(self, cov: Tensor) -> Tensor:
+        """The matrices."""
+        return self.matrix(regularized(cov, self.eps, self.shrinkage))
 
 
 def batch_transform(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    matrix: MatrixOf,
+    way: Way,
     num_groups: int,
     group: str | None,
 ) -> tuple[Tensor, Tensor, Tensor, int | Tensor]:
-    """Normalise ``x``; also its mean ``(C,)``, covariance ``(G, c, c)`` and number of positions.
+    r"""Normalise ``x``; also its mean ``(C,)``, covariance ``(G, c, c)`` and number of positions.
 
     For the backward pass one Function keeps ``x`` itself and small matrices. A compiled graph, of
     which the compiler chooses what to keep, differentiates the steps. So do the transforms of
@@ -50,16 +61,16 @@ def batch_transform(
         x: features ``(N, C, *)``.
         weight: the scale ``(C,)``, or None.
         bias: the shift ``(C,)``, or None.
-        matrix: :math:`T`, by whatever method and rule.
+        way: from :math:`\Sigma` to :math:`W`, by whatever method and rule.
         num_groups: of channels.
         group: name of the process group over which statistics are taken, or None.
     """
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
         if compiling() or transformed() or not _tracked(x, weight, bias):
-            product, m = _steps(x, weight, bias, matrix, layout, group)
+            product, m = _steps(x, weight, bias, way, layout, group)
         else:
-            work = _Work(_Recorded(matrix), layout, group)
+            work = _Work(way, layout, group)
             product = _BatchTransform.apply(x, weight, bias, work)
             m = work.moments
         y = layout.merge(product)
@@ -79,57 +90,37 @@ def affine_transform(
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
     layout = Layout.of(x, W.shape[0])
     with no_autocast(x):
-        z = layout.split(full(x))
-        V = scaled(W.to(z.dtype), weight)
+        z = full(x)
+        if not (z.dtype == mean.dtype == W.dtype):
+            mean, W = mean.to(z.dtype), W.to(z.dtype)
         # Centred first: in V x - V mean a large mean would cancel.
-        product = layout.product(V, z - column(mean, V))
-        if bias is not None:
-            product.add_(layout.like_product(column(bias, V)))
-        return layout.merge(product).to(x.dtype)
+        centered = layout.centered(z, mean.view(layout.G, layout.c))
+        V, shift = _scaled(W, weight), _shift(bias, W)
+        y = layout.merge(layout.affine(V, centered, shift))
+        return y if y.dtype == x.dtype else y.to(x.dtype)
 
 
-def scaled(W: Tensor, weight: Tensor | None) -> Tensor:
-    """``diag(weight) W``, ``W`` itself for None: ``(*, G, c, c)``."""
-    return W if weight is None else column(weight, W) * W
+def _scaled(W: Tensor, weight: Tensor | None) -> Tensor:
+    """``diag(weight) W`` for matrices ``(G, c, c)``, ``W`` itself for None."""
+    return W if weight is None else weight.to(W.dtype).view(*W.shape[:-1], 1) * W
 
 
-def column(vector: Tensor, W: Tensor) -> Tensor:
-    """A vector ``(C,)``, to be added to ``W z``: ``(G, c, 1)``."""
-    return vector.to(W.dtype).view(*W.shape[-3:-1], 1)
+def _shift(bias: Tensor | None, W: Tensor) -> Tensor | None:
+    """The shift ``(C,)`` as ``(G, c)``."""
+    return None if bias is None else bias.to(W.dtype).view(W.shape[:-1])
 
 
 def _steps(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    matrix: MatrixOf,
+    matrix: Callable[[Tensor], Tensor],
     layout: Layout,
     group: str | None,
 ) -> tuple[Tensor, Moments]:
     m = moments(full(x), layout, group)
-    V = scaled(matrix(m.cov), weight)
-    product = layout.product(V, m.centered)
-    if bias is not None:
-        product.add_(layout.like_product(column(bias, V)))
-    return product, m
-
-
-class _Recorded:
-    """A function of the covariance that remembers how to differentiate its value."""
-
-    def __init__(self, matrix: MatrixOf) -> None:
-        self.matrix = matrix
-
-    def __call__(self, cov: Tensor) -> Tensor:
-        self.cov = cov.detach().requires_grad_()
-        # Activation checkpointing, which hooks what is saved, would otherwise run the whole forward
-        # pass once more for these small matrices.
-        with torch.enable_grad(), saved_tensors_hooks(torch.detach, lambda saved: saved):
-            self.W = self.matrix(self.cov)
-        return self.W.detach()
-
-    def vjp(self, grad: Tensor) -> Tensor:
-        return torch.autograd.grad(self.W, self.cov, grad, retain_graph=True)[0]
+    V = _scaled(matrix(m.cov), weight)
+    return layout.affine(V, m.centered, _shift(bias, V)), m
 
 
 class _Work:
@@ -137,8 +128,21 @@ class _Work:
 
     moments: Moments
 
-    def __init__(self, matrix: _Recorded, layout: Layout, group: str | None) -> None:
-        self.matrix, self.layout, self.group = matrix, layout, group
+    W: Tensor
+    vjp: Vjp
+
+    def __init__(self, way: Way, layout: Layout, group: str | None) -> None:
+        self.way, self.layout, self.group = way, layout, group
+
+    def matrix(self, cov: Tensor) -> Tensor:
+        """The matrices, whose derivative is kept."""
+        matrix = self.way.matrix
+        A = regularized(cov, self.way.eps, self.way.shrinkage)
+        if isinstance(matrix, Applied):
+            self.W, self.vjp = matrix.with_vjp(A)
+        else:
+            self.W, self.vjp = recorded(matrix, A)
+        return self.W
 
 
 class _BatchTransform(torch.autograd.Function):
@@ -158,27 +162,29 @@ class _BatchTransform(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean = ctx.saved_tensors
         work = ctx.work
-        layout, matrix, positions = work.layout, work.matrix, ctx.positions
+        layout, W, positions = work.layout, work.W, ctx.positions
         with no_autocast(grad):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None
-            W = matrix.W.detach()
-            g = layout.like_product(grad)
+            g = layout.like_split(grad)
             centered = layout.centered(full(x), mean)
-            gsum, gV = g.sum((0, -1)), g @ centered.mT
-            gV = gV.sum(0) if gV.shape[0] != 1 else gV[0]
+            gV = layout.total(g.bmm(centered.mT))
+            gsum = layout.total(g.sum(-1, keepdim=True)).squeeze(-1)
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
-            gW = scaled(gV, weight)
+            gW = _scaled(gV, weight)
             if work.group is not None:
                 packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
-                gsum, gW = (part for part in packed.split([gsum.numel(), gW.numel()]))
+                parts = packed.split([gsum.numel(), gW.numel()])
+                gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
             gx = None
             if ctx.needs_input_grad[0]:
-                gcov = symmetric(matrix.vjp(gW.view_as(gV))) * (2 / positions)
-                Vt = scaled(W, weight).mT
-                gmean = Vt @ (column(gsum.flatten(), Vt) / positions)
-                gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
+                # The regularisation is its own adjoint, but for what it adds.
+                gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
+                gcov = (gcov + gcov.mT) / positions  # twice the symmetric part
+                Vt = _scaled(W, weight).mT
+                gmean = (Vt @ gsum.unsqueeze(-1)).squeeze(-1) / positions
+                gz = layout.affine(Vt, g, -gmean)
                 gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
         return gx, gweight, gbias, None
 
@@ -190,7 +196,7 @@ def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list
     def steps(*wanted: Tensor) -> Tensor:
         given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
         work = ctx.work
-        return _steps(given[0], given[1], given[2], work.matrix.matrix, work.layout, work.group)[0]
+        return _steps(given[0], given[1], given[2], work.way, work.layout, work.group)[0]
 
     vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))

@@ -64,6 +64,13 @@ def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots
     return plain(A, steps, tight=tight)
 
 
+def explain_roots(A: Tensor) -> tuple[str, str] | None:
+    """What runs in place of the plain lines and why, if anything does."""
+    if A.device.type == "cpu" or not fits(A):
+        return None
+    return "one Triton kernel for each matrix", "the matrices are small and on a GPU"
+
+
 def plain(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> LastStep:
     """The iteration in plain PyTorch."""
     if not tight:

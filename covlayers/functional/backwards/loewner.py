@@ -63,5 +63,5 @@ class Loewner(Rule):
         if residual is not None and fn.is_root:
             inner = refined_gradient(fn, values, residual, rotated)
         else:
-            inner = rotated.mul_(fn.divided_difference(values[..., :, None], values[..., None, :]))
+            inner = rotated.mul_(fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2)))
         return vectors @ inner @ vectors.mT

@@ -64,7 +64,7 @@ class Lyapunov(Rule):
         if saved.known_spectrum and not again:  # elementwise in the eigenbasis
             vectors = saved.known_spectrum.vectors
             s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
-            a, b = s[..., :, None], s[..., None, :]
+            a, b = s.unsqueeze(-1), s.unsqueeze(-2)
             factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
             return vectors @ (factor * (vectors.mT @ grad @ vectors)) @ vectors.mT
         S, Q = fn.lyapunov_equation(output, grad, norm)

@@ -66,6 +66,17 @@ class NormalisedMethod(DirectMethod):
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         """One approximate root of the normalised ``B``, ``(*, n, n)``, for each of ``fns``."""
 
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        if _takes_spectrum(A):
+            return (
+                "its approximation on the eigenvalues",
+                "at this size one eigendecomposition costs less than the products of the steps",
+            )
+        return (
+            "its approximation by matrix products",
+            "the products cost less than one eigendecomposition, or must be kept",
+        )
+
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         return (
             self._on_eigenvalues(fns, A) if _takes_spectrum(A) else (self._products(fns, A), None)

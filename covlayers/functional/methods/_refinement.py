@@ -58,7 +58,7 @@ def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor
     """The gradient of a root, of ``grad`` in the eigenbasis, which is overwritten, in it."""
     small = _differences(SQRT, _above_noise(values)) * R  # S'
     if fn.exponent == -0.5:  # the root's gradient for -Z G Z, with Z = z - z S' z
-        z = fn.f(values)[..., :, None]
+        z = fn.f(values).unsqueeze(-1)
         T = grad.mul_(z).mul_(z.mT)
         change = (small @ T).mul_(z)
         grad = (change + change.mT).sub_(T)
@@ -74,4 +74,4 @@ def _above_noise(values: Tensor) -> Tensor:
 
 
 def _differences(fn: MatrixFunction, values: Tensor) -> Tensor:
-    return fn.divided_difference(values[..., :, None], values[..., None, :])
+    return fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2))

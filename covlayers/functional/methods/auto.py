@@ -58,6 +58,16 @@ class Auto(Method):
         inverse = any([fn.exponent == -0.5 for fn in fns])
         return _REFINED if self.refine and inverse and A.dtype == torch.float32 else _PLAIN
 
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        chosen = self.select(fns, A)
+        if chosen is not _PRODUCTS:
+            reason = "an eigendecomposition serves every function, and on a CPU costs least"
+        elif A.device.type == "cpu":
+            reason = "products cost less than the eigendecomposition of many matrices of this size"
+        else:
+            reason = "products cost less than an eigendecomposition on an accelerator"
+        return f"that of {chosen}", reason
+
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         return self.select(fns, A).forward(fns, A)
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, full_precision
-from covlayers.functional._batch.normalise import affine_transform, batch_transform
+from covlayers.functional._batch.normalise import Way, affine_transform, batch_transform
 from covlayers.modules._derived_buffers import DerivedBuffers
 from covlayers.modules.norms.running_moments import MomentsOptions, RunningMoments
 
@@ -47,18 +46,19 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
             return affine_transform(x, self.weight, self.bias, mean, W)
         group = self.batch_group(x)
         y, mean, cov, positions = batch_transform(
-            x, self.weight, self.bias, self._matrix, self.num_groups, group
+            x, self.weight, self.bias, self._way, self.num_groups, group
         )
         self.update(mean, cov, positions)
         self.outdate()
         return y
 
-    def _matrix(self, cov: Tensor) -> Tensor:
-        return self.matrix_function(regularized(cov, self.eps, self.shrinkage))
+    @property
+    def _way(self) -> Way:
+        return Way(self.matrix_function, self.eps, self.shrinkage)
 
     @full_precision
-    def _matrix_alone(self, cov: Tensor) -> Tensor:
-        return self._matrix(cov)
+    def _matrix(self, cov: Tensor) -> Tensor:
+        return self._way(cov)
 
     def evaluation_matrix(self) -> Tensor:
         """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
@@ -72,7 +72,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
                 "built; its matrix depends on each batch."
             )
         self.refresh()
-        return self.eval_matrix if self.derived else self._matrix_alone(self.running_cov)
+        return self.eval_matrix if self.derived else self._matrix(self.running_cov)
 
     def sources(self) -> tuple[Tensor, ...]:
         return (self.running_cov,) if self.track_running_stats else ()
@@ -81,7 +81,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         return self.track_running_stats and not self.training
 
     def derive(self) -> None:
-        self.eval_matrix = self._matrix_alone(self.running_cov.clone())
+        self.eval_matrix = self._matrix(self.running_cov.clone())
 
     def train(self, mode: bool = True) -> Self:
         """Choose between batch statistics (True) and running ones (False)."""

@@ -6,13 +6,12 @@ from typing import Unpack
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import like_format
-from covlayers.functional._batch.normalise import batch_transform
+from covlayers.functional._batch.normalise import Way, batch_transform
 from covlayers.functional.core import Method
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
@@ -73,6 +72,7 @@ class GroupWhitening(ChannelAffine):
     ) -> None:
         super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
         self.method, self.backward = check_cell((INVSQRT,), method, backward)
+        self._inverse_root = applied(INVSQRT, self.method, self.backward)
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,10 +94,8 @@ class GroupWhitening(ChannelAffine):
         # One sample after the other as groups of channels of a batch of one.
         N, G = x.shape[0], self.num_groups
         samples = x.reshape(1, N * G, -1)
-        return batch_transform(samples, None, None, self._matrix, N, None)[0].view(x.shape)
-
-    def _matrix(self, cov: Tensor) -> Tensor:
-        return self.backward.apply_to_one(INVSQRT, self.method, regularized(cov, self.eps))
+        way = Way(self._inverse_root, self.eps, None)
+        return batch_transform(samples, None, None, way, N, None)[0].view(x.shape)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

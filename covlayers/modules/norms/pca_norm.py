@@ -8,9 +8,9 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_at_most, check_count
 from covlayers.functional._base.linalg import standardized
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import check_cell
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.projector import Leading
-from covlayers.functional.rule import Backward
+from covlayers.functional.rule import Applied, Backward
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.running_moments import NormOptions
 
@@ -84,7 +84,8 @@ class PCANorm(CovarianceNorm):
         self.num_components = num_components
         leading = Leading(num_components)
         self.method, self.backward = check_cell((leading,), method, backward)
-        self.matrix_function = partial(_projection, leading, self.method, self.backward)
+        projector = applied(leading, self.method, self.backward)
+        self.matrix_function = partial(_after_standardisation, projector)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""
@@ -92,7 +93,7 @@ class PCANorm(CovarianceNorm):
         return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"
 
 
-def _projection(leading: Leading, method: Method, backward: Backward, cov: Tensor) -> Tensor:
+def _after_standardisation(projector: Applied, cov: Tensor) -> Tensor:
     """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
     correlation, scale = standardized(cov)
-    return backward.apply_to_one(leading, method, correlation) * scale[..., None, :]
+    return projector(correlation) * scale[..., None, :]

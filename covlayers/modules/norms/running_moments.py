@@ -1,5 +1,6 @@
 """Running averages of the mean and the covariance of batches, taken over which processes."""
 
+import math
 import warnings
 from typing import Any, TypeAlias, Unpack
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
+from covlayers.functional._base.function import readable
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
@@ -115,16 +117,21 @@ class RunningMoments(ChannelAffine):
         """Move the running averages in training, unless the batch is empty or not finite."""
         if not (self.track_running_stats and self.training):
             return
-        # A sum of variances: not finite where any entry of the mean or the covariance is not.
-        valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
-        unbiased = cov * (count / (count - 1 + (count == 1)))
-        self.num_batches_tracked.add_(valid)
+        # The sum of the variances is finite only if all of the mean and the covariance is.
+        total = cov.diagonal(dim1=-2, dim2=-1).sum()
+        valid: Tensor | None = None
+        if not (readable(total) and isinstance(count, int)):
+            valid = (total < torch.inf) & (count > 1)
+        elif not (math.isfinite(total) and count > 1):
+            return
+        self.num_batches_tracked.add_(1 if valid is None else valid)
         momentum: float | Tensor | None = self.momentum
         if momentum is None:
-            momentum = 1 / self.num_batches_tracked.clamp_min(1)
+            momentum = (1 / self.num_batches_tracked.clamp_min(1)).to(mean.dtype)
+        unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            moved = running + momentum * (batch.to(running.dtype) - running)
-            running.copy_(torch.where(valid, moved, running))
+            moved = torch.lerp(running, batch.to(running.dtype), momentum)
+            running.copy_(moved if valid is None else torch.where(valid, moved, running))
 
     def extra_repr(self) -> str:
         """The options."""

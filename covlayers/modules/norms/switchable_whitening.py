@@ -13,11 +13,10 @@ from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.moments import joint_moments, outer
-from covlayers.functional._batch.normalise import column, scaled
 from covlayers.functional.core import Method
 from covlayers.functional.covariances import centered_product
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms.running_moments import NormOptions, RunningMoments
@@ -123,6 +122,7 @@ class SwitchableWhitening(RunningMoments):
         )
         self.statistics = tuple(statistics)
         self.method, self.backward = check_cell((INVSQRT,), method, backward)
+        self._inverse_root = applied(INVSQRT, self.method, self.backward)
         factory: Factory = {"device": options.get("device"), "dtype": options.get("dtype")}
         for name in ("mean_logits", "cov_logits"):
             empty = torch.empty(len(statistics), **factory)
@@ -181,9 +181,12 @@ class SwitchableWhitening(RunningMoments):
 
     def _whiten(self, z: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
         cov = regularized(cov, self.eps)
-        W = self.backward.apply_to_one(INVSQRT, self.method, cov)
-        y = scaled(W, self.weight) @ (z - mean[..., None])
-        return y if self.bias is None else y + column(self.bias, W)
+        W = self._inverse_root(cov)
+        y = W @ (z - mean[..., None])  # (N, G, c, M)
+        for vector, apply in ((self.weight, torch.mul), (self.bias, torch.add)):
+            if vector is not None:
+                y = apply(y, vector.to(y.dtype).view(*y.shape[1:3], 1))
+        return y
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -24,7 +24,7 @@ from covlayers.functional._base.tensors import (
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariances import centered_product
 from covlayers.functional.gaussian import embedded
-from covlayers.functional.matrix_functions import check_cell
+from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import upper_triangle
 from covlayers.modules._factory import Factory, check_factory
@@ -142,6 +142,7 @@ class CovPool(nn.Module):
         self.shrinkage = shrinkage
         self.mean_weight = mean_weight
         self.method, self.backward = check_cell((), method, backward)
+        self._rule = self.backward or OWN_RULE
         self.function = choose_function(function, self.method, self.backward)
         self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
@@ -179,7 +180,7 @@ class CovPool(nn.Module):
         if isinstance(self.function, nn.Module):
             Y = self.function(A)  # (N, n, n)
         else:
-            Y = self.backward.apply_to_one(self.function, self.method, A)
+            (Y,) = self._rule.apply((self.function,), self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
 
     def extra_repr(self) -> str:
