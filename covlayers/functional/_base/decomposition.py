@@ -35,7 +35,7 @@ def decompose(A: Tensor) -> Spectrum:
             values, vectors = torch.linalg.eigh(A)
         except LinAlgError:  # as of a matrix that is not finite
             return _finite_ones(A)
-        if math.isfinite(values.detach().sum()):
+        if math.isfinite(values.sum().item()):
             return Spectrum(values, vectors)
     return _finite_ones(A)
 

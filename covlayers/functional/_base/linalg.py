@@ -28,9 +28,18 @@ def identity_like(A: Tensor) -> Tensor:
     return torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
 
 
-def rebuild(values: Tensor, vectors: Tensor) -> Tensor:
-    r""":math:`U \operatorname{diag}(\lambda) U^\top`."""
-    return (vectors * values.unsqueeze(-2)) @ vectors.mT
+def into_basis(U: Tensor, X: Tensor) -> Tensor:
+    r""":math:`U^\top X U`."""
+    if U.dim() == 3 and U.shape == X.shape:  # without the questions that @ asks first
+        return U.mT.bmm(X).bmm(U)
+    return U.mT @ X @ U
+
+
+def out_of_basis(U: Tensor, X: Tensor) -> Tensor:
+    r""":math:`U X U^\top`."""
+    if U.dim() == 3 and U.shape == X.shape:
+        return U.bmm(X).bmm(U.mT)
+    return U @ X @ U.mT
 
 
 def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:

@@ -57,16 +57,16 @@ class Layout(NamedTuple):
         return grouped.reshape(self.G, self.c, self.N * self.M)
 
     def centered(self, x: Tensor, mean: Tensor) -> Tensor:
-        """``x - mean`` as matrices, for a mean ``(G, c)``; in one pass where they are a copy."""
+        """``x - mean`` as matrices, for a mean ``(G, c, 1)``; in one pass where they are a copy."""
         if self.order is not Order.JOINED:
-            return self.split(x) - self.columns(mean)
+            return self.split(x) - self.each(mean)
         grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
         joined = grouped.clone(memory_format=torch.contiguous_format)
-        return joined.view(self.G, self.c, self.N * self.M).sub_(mean.unsqueeze(-1))
+        return joined.view(self.G, self.c, self.N * self.M).sub_(mean)
 
-    def columns(self, v: Tensor) -> Tensor:
-        """A vector ``(G, c)`` for all positions of the matrices, ``(K, c, 1)``."""
-        return self.each(v.unsqueeze(-1))
+    def column(self, v: Tensor, dtype: torch.dtype) -> Tensor:
+        """A vector ``(C,)`` as ``(G, c, 1)``, in a dtype."""
+        return (v if v.dtype == dtype else v.to(dtype)).view(self.G, self.c, 1)
 
     def each(self, V: Tensor) -> Tensor:
         """Matrices ``(G, k, c)`` as one for each of ``K``."""
@@ -81,12 +81,13 @@ class Layout(NamedTuple):
         return products.view(self.N, self.G, *products.shape[1:]).sum(0)
 
     def affine(self, V: Tensor, z: Tensor, shift: Tensor | None) -> Tensor:
-        """``V z + shift`` for ``V (G, c, c)`` and ``shift (G, c)``, transposed ``BY_ROWS``."""
-        V = self.each(V)
-        shift = None if shift is None else self.columns(shift)
-        if self.order is Order.BY_ROWS:
-            z, V, shift = V.mT, z.mT, None if shift is None else shift.mT
-        return V.bmm(z) if shift is None else torch.baddbmm(shift, V, z)
+        """``V z + shift`` for ``V (G, c, c)``, ``shift (G, c, 1)``; transposed ``BY_ROWS``."""
+        V, by_rows = self.each(V), self.order is Order.BY_ROWS
+        product = z.mT.bmm(V.mT) if by_rows else V.bmm(z)
+        if shift is not None:
+            shift = self.each(shift)
+            product.add_(shift.mT if by_rows else shift)
+        return product
 
     def add_product(self, total: Tensor, V: Tensor, z: Tensor) -> Tensor:
         """``V z``, added in place to what :meth:`affine` gave."""

@@ -22,12 +22,13 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
     n = layout.N * layout.M
     own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c) / max(n, 1)
-    centered = layout.centered(x, own)
+    centered = layout.centered(x, own.unsqueeze(-1))
     scatter = layout.total(gram(centered))
     if group is None:
         return Moments(centered, own, scatter / max(n, 1), n)
     count, mean, cov = joint_moments(x.new_full((), n), own, scatter, group)
-    return Moments(centered + layout.columns(own - mean), mean, cov, count)
+    shift = layout.each((own - mean).unsqueeze(-1))
+    return Moments(centered + shift, mean, cov, count)
 
 
 def joint_moments(

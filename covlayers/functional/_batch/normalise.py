@@ -91,23 +91,15 @@ def affine_transform(
     layout = Layout.of(x, W.shape[0])
     with no_autocast(x):
         z = full(x)
-        if not (z.dtype == mean.dtype == W.dtype):
-            mean, W = mean.to(z.dtype), W.to(z.dtype)
+        dtype = z.dtype
         # Centred first: in V x - V mean a large mean would cancel.
-        centered = layout.centered(z, mean.view(layout.G, layout.c))
-        V, shift = _scaled(W, weight), _shift(bias, W)
+        centered = layout.centered(z, layout.column(mean, dtype))
+        V = W if W.dtype == dtype else W.to(dtype)
+        if weight is not None:
+            V = layout.column(weight, dtype) * V
+        shift = None if bias is None else layout.column(bias, dtype)
         y = layout.merge(layout.affine(V, centered, shift))
-        return y if y.dtype == x.dtype else y.to(x.dtype)
-
-
-def _scaled(W: Tensor, weight: Tensor | None) -> Tensor:
-    """``diag(weight) W`` for matrices ``(G, c, c)``, ``W`` itself for None."""
-    return W if weight is None else weight.to(W.dtype).view(*W.shape[:-1], 1) * W
-
-
-def _shift(bias: Tensor | None, W: Tensor) -> Tensor | None:
-    """The shift ``(C,)`` as ``(G, c)``."""
-    return None if bias is None else bias.to(W.dtype).view(W.shape[:-1])
+        return y if dtype == x.dtype else y.to(x.dtype)
 
 
 def _steps(
@@ -119,8 +111,11 @@ def _steps(
     group: str | None,
 ) -> tuple[Tensor, Moments]:
     m = moments(full(x), layout, group)
-    V = _scaled(matrix(m.cov), weight)
-    return layout.affine(V, m.centered, _shift(bias, V)), m
+    V = matrix(m.cov)
+    if weight is not None:
+        V = layout.column(weight, V.dtype) * V
+    shift = None if bias is None else layout.column(bias, V.dtype)
+    return layout.affine(V, m.centered, shift), m
 
 
 class _Work:
@@ -167,12 +162,13 @@ class _BatchTransform(torch.autograd.Function):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None
             g = layout.like_split(grad)
-            centered = layout.centered(full(x), mean)
+            centered = layout.centered(full(x), mean.unsqueeze(-1))
+            gamma = 1.0 if weight is None else layout.column(weight, W.dtype)
             gV = layout.total(g.bmm(centered.mT))
-            gsum = layout.total(g.sum(-1, keepdim=True)).squeeze(-1)
+            gsum = layout.total(g.sum(-1, keepdim=True))
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
-            gW = _scaled(gV, weight)
+            gW = gamma * gV
             if work.group is not None:
                 packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
                 parts = packed.split([gsum.numel(), gW.numel()])
@@ -182,8 +178,8 @@ class _BatchTransform(torch.autograd.Function):
                 # The regularisation is its own adjoint, but for what it adds.
                 gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
                 gcov = (gcov + gcov.mT) / positions  # twice the symmetric part
-                Vt = _scaled(W, weight).mT
-                gmean = (Vt @ gsum.unsqueeze(-1)).squeeze(-1) / positions
+                Vt = (gamma * W).mT
+                gmean = Vt.bmm(gsum) / positions
                 gz = layout.affine(Vt, g, -gmean)
                 gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
         return gx, gweight, gbias, None

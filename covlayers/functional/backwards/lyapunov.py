@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.linalg import frobenius_norm
+from covlayers.functional._base.linalg import frobenius_norm, into_basis, out_of_basis
 from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
@@ -66,7 +66,7 @@ class Lyapunov(Rule):
             s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
             a, b = s.unsqueeze(-1), s.unsqueeze(-2)
             factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
-            return vectors @ (factor * (vectors.mT @ grad @ vectors)) @ vectors.mT
+            return out_of_basis(vectors, factor * into_basis(vectors, grad))
         S, Q = fn.lyapunov_equation(output, grad, norm)
         if again:
             return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))

@@ -31,7 +31,9 @@ from covlayers.functional._base.function import compiling, differentiable
 from covlayers.functional._base.linalg import (
     BEYOND_ROUNDING,
     frobenius_norm,
+    into_basis,
     nonzero,
+    out_of_basis,
     semidefinite,
     symmetric,
     trace,
@@ -177,8 +179,9 @@ class _OnEigenvalues:
             if torch.is_grad_enabled():
                 term = torch.func.vjp(_products(ctx.method, fn), A)[1](grad)[0]
             else:
-                rotated = vectors.mT @ symmetric(grad) @ vectors
-                term = vectors @ ctx.method._inner_gradient(fn, values, rotated) @ vectors.mT
+                rotated = into_basis(vectors, symmetric(grad))
+                inner = ctx.method._inner_gradient(fn, values, rotated)
+                term = out_of_basis(vectors, inner)
             total = total + symmetric(term)
         return total, None, None
 

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum, positive
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.linalg import into_basis, out_of_basis, symmetric
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.functions import SQRT
 
 
 def with_residual(A: Tensor, vectors: Tensor) -> Spectrum:
     """The spectrum with eigenvalues from the diagonal of ``UᵀAU``, and ``R``, the rest of it."""
-    R = symmetric(vectors.mT @ (A @ vectors))  # rounding is not, and L would magnify it
+    R = symmetric(into_basis(vectors, A))  # rounding is not, and L would magnify it
     diagonal = R.diagonal(dim1=-2, dim2=-1)
     spectrum = positive(Spectrum(diagonal.clone(), vectors, R))
     diagonal.zero_()
@@ -41,7 +41,7 @@ def refined(fn: MatrixFunction, spectrum: Spectrum) -> Tensor:
     assert R is not None
     F = _first_order(fn, values, R)
     F.diagonal(dim1=-2, dim2=-1).add_(fn.f(values))
-    return vectors @ F @ vectors.mT
+    return out_of_basis(vectors, F)
 
 
 def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
