@@ -4,8 +4,8 @@ Each names the command that measures it. They choose how a result is computed, n
 """
 
 PRODUCT_SIZES = 16, 32
-"""On a CPU, the sizes from which and up to which matrix products cost less than LAPACK's eigendecomposition: 0.9 of its
-time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
+"""On a CPU, the sizes from which and up to which matrix products cost less than LAPACK's
+eigendecomposition: 0.9 of its time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
 
 PRODUCT_ROWS = 1024
 """The rows, of all matrices together, from which that holds. ``python -m benchmarks.run``"""
