@@ -46,7 +46,7 @@ class MatrixFunction(ABC):
     """
 
     exponent: float = math.nan
-    r"""The :math:`p` for which divided differences scale as those of :math:`\lambda^p`, if any:
+    r"""The :math:`p` for which divided differences scale as if :math:`f` were :math:`\lambda^p`:
 
     .. math:: L(s\lambda) = s^{p-1} L(\lambda)
 
@@ -89,7 +89,7 @@ class MatrixFunction(ABC):
             scale: positive numbers ``(*, 1, 1)``.
 
         Raises:
-            UnsupportedError: if the gradient solves no such equation, as for all but the roots.
+            UnsupportedError: if the gradient solves no such equation; only the roots' do.
         """
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 

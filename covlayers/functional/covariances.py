@@ -62,13 +62,13 @@ def covariance(
 
 @full_precision
 def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
-    r"""Covariance of the channels of ``x`` with those of ``y`` over common positions.
+    r"""Covariance of the channels of ``x`` with the channels of ``y`` over common positions.
 
     .. math:: A = \tfrac1M (x - \mu_x)(y - \mu_y)^\top
 
     Args:
         x: features.
-        y: features at the same positions.
+        y: features at the positions of ``x``.
         center: whether to subtract the means over the positions.
 
     Shape:

@@ -75,7 +75,7 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
 
     Args:
         S: symmetric positive definite matrices.
-        Q: right-hand sides, symmetric or not; their batch broadcasts with that of ``S``.
+        Q: right-hand sides, symmetric or not; their batch broadcasts with the batch of ``S``.
         solver: ``"eigh"`` (exact), ``"smith"`` (products and one Cholesky), ``"sign"`` (as
             published, eight damped steps), ``"auto"`` (``"eigh"`` on a CPU, else ``"smith"``),
             or a solver object.

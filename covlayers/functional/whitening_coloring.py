@@ -75,8 +75,8 @@ def whiten_color(
 
               A &= (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
 
-    Content and style with the same moments give back the content, and so does ``alpha=0``. Where
-    the content or the style does not vary, but by rounding, the result is the mean of the style.
+    Content and style with equal moments give back the content, and so does ``alpha=0``. Where
+    the content or the style varies by rounding only, the result is the mean of the style.
 
     Args:
         content: features :math:`x` to transform.
@@ -93,7 +93,7 @@ def whiten_color(
 
     Shape:
         - content: :math:`(*, C, M)`
-        - style: :math:`(*, C, M')`, its batch broadcast to that of the content
+        - style: :math:`(*, C, M')`, its batch broadcast to the content's
         - Output: :math:`(*, C, M)`
 
     Raises:
@@ -130,7 +130,7 @@ def check_style(name: str, style: Tensor, content: Tensor) -> None:
     check_broadcast("content", content, name, style)
     if torch.broadcast_shapes(content.shape[:-2], style.shape[:-2]) != content.shape[:-2]:
         raise InvalidValueError(
-            f"{name} must have a batch that broadcasts to that of content, "
+            f"{name} must have a batch that broadcasts to the batch of content, "
             f"{tuple(content.shape[:-2])}, got {tuple(style.shape[:-2])}."
         )
     check_positions(name, style, 2)

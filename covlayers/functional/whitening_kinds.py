@@ -124,7 +124,7 @@ def _inverse_factor(cov: Tensor) -> Tensor:
     identity = identity_like(cov)
     singular = torch.linalg.cholesky_ex(cov.detach()).info[..., None, None] > 0
     noise = cov.shape[-1] * torch.finfo(cov.dtype).eps * nonzero(trace(cov.detach()))
-    # Cholesky reads the lower triangle; the gradient is that of the symmetric part.
+    # Cholesky reads the lower triangle; the gradient belongs to the symmetric part.
     factor = cholesky(symmetric(cov) + torch.where(singular, nonzero(noise), 0.0) * identity)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 

@@ -166,7 +166,7 @@ def readable(A: Tensor) -> bool:
 
 
 def _compiles_whole() -> bool:
-    """Whether nothing but its own backward pass differentiates the graph that is being compiled.
+    """Whether only its own backward pass differentiates the graph that is being compiled.
 
     Under a transform of ``torch.func`` the compiler would differentiate the steps of a Function in
     place of its formulas, or lose what they depend on, without a word (pytorch#193279,

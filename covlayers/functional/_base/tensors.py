@@ -86,7 +86,7 @@ def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> Non
         torch.broadcast_shapes(first.shape[:-2], x.shape[:-2])
     except RuntimeError:
         raise InvalidValueError(
-            f"{name} must have batch dimensions that broadcast with those of {first_name}, "
+            f"{name} must have batch dimensions that broadcast with {first_name}'s, "
             f"{tuple(first.shape[:-2])}, got {tuple(x.shape[:-2])}; one matrix fits any batch."
         ) from None
 

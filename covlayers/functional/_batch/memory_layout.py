@@ -110,7 +110,7 @@ class Layout(NamedTuple):
 
 
 def like_format(y: Tensor, x: Tensor) -> Tensor:
-    """``y``, contiguous or channels last as ``x``, of the same shape, is."""
+    """``y`` in the memory format of ``x``, contiguous or channels last; both of one shape."""
     if x.stride(1) == 1 and x.dim() > 2:
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
     return y.contiguous()

@@ -34,7 +34,7 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
 def joint_moments(
     count: Tensor, mean: Tensor, scatter: Tensor, group: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Count, mean and covariance over the processes of a group, from those of each.
+    r"""Count, mean and covariance over all processes of a group, from each process's own.
 
     Each process sums about its own mean, so a large mean costs no accuracy. The sums about zero,
     in float64, then add up in one collective whatever the share of each process, none included.

@@ -181,7 +181,7 @@ class _BatchTransform(torch.autograd.Function):
                 gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
             gx = None
             if ctx.needs_input_grad[0]:
-                # The regularisation is its own adjoint, but for what it adds.
+                # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
                 gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
                 gcov = (gcov + gcov.mT) / positions  # twice the symmetric part
                 Vt = (gamma * W).mT

@@ -42,11 +42,11 @@ def weighted_moments(
               + \varepsilon\, \bar\lambda \bigr) I
 
     with :math:`p_i` the share of position :math:`i`, and :math:`\bar\lambda` the mean eigenvalue of
-    all groups. Where nothing varies but by rounding, :math:`A` is the identity.
+    all groups. Where only rounding varies, :math:`A` is the identity.
 
     Args:
         x: features ``(*, G, c, M)``.
-        weights: those of the positions, ``(*, 1, M)``, at least 0; None for equal ones. Features of
+        weights: one for each position, ``(*, 1, M)``, at least 0; None for equal ones. Features of
             weight zero do not count, whatever they are.
         eps: :math:`\varepsilon`.
         shrinkage: :math:`s`.

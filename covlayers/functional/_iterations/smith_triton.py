@@ -1,6 +1,6 @@
 r"""The squared Smith iteration for :math:`S X + X S = Q`, from the read to the write.
 
-The shift :math:`p` is a fraction of the bound :math:`b` of the spectrum, so that of
+The shift :math:`p` is a fraction of the bound :math:`b` of the spectrum, so the spectrum of
 :math:`M = (S/b + pI)/(1 + p)` lies in :math:`[a, 1]`, :math:`a = p/(1+p)`, and products alone
 invert it. The residual :math:`I - MV` of the best linear :math:`V = \alpha I - \beta M` is the
 Chebyshev polynomial :math:`T_2` of :math:`[a, 1]`, of size

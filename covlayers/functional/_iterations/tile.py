@@ -1,6 +1,6 @@
 """What every kernel does with a matrix on chip: one program, one matrix, one padded square tile.
 
-The padding is zero, that of the identity included, and products keep it so: the leading block of
+The padding is zero, also in the identity, and products keep it so: the leading block of
 every tile is what a tile of the matrix's own size would hold.
 """
 

@@ -23,7 +23,7 @@ class ExactGaps(GapRule):
     part that does not depend on the choice of eigenvectors.
 
     Raises:
-        UnsupportedError: for a second derivative of a matrix function; that of
+        UnsupportedError: for a second derivative of a matrix function. The second derivative of
             :func:`~covlayers.functional.eigh` is right.
 
     Example:
@@ -141,7 +141,7 @@ class TaylorGaps(GapRule):
 
 @dataclass(frozen=True)
 class PadeGaps(GapRule):
-    r"""Diagonal Padé approximant of the same series (SVD-Padé).
+    r"""Diagonal Padé approximant of the series of :class:`TaylorGaps` (SVD-Padé).
 
     The series of :math:`1/(1-x)` is rational, so its :math:`[m/m]` approximant is the function
     itself for every :math:`m \ge 1`: away from ties the rule is exact, whatever the degree. The

@@ -21,7 +21,7 @@ class Smith(Rule):
 
     .. math:: Y g_A + g_A Y = g_Y - Z\, g_Z\, Z
 
-    serves the root and the inverse root, and needs nothing but them: three products a step and one
+    serves the root and the inverse root, and needs only them: three products a step and one
     Cholesky, no spectrum. Exact to rounding for eigenvalues of :math:`A` above :math:`\ell^2`
     times the largest; derivatives of any order hold.
 
@@ -72,6 +72,6 @@ class Smith(Rule):
 
 
 def _bound(Y: Tensor) -> Tensor:
-    """A bound of the root's spectrum, which for a zero root is that of a barely nonzero matrix."""
+    """A bound of the root's spectrum; a zero root is taken as the root of a tiny matrix."""
     peak = largest(Y)[..., None, None]
     return torch.where(peak > 0, spectral_bound(Y), nonzero(torch.zeros_like(peak)).sqrt())

@@ -25,7 +25,7 @@ class Auto(Method):
     accelerator                    :class:`PolarExpress`   :class:`PolarExpress`
     =============================  ======================  ============================
 
-    Sizes are those of the matrices, many are 1024 rows of them or more; other functions take
+    Sizes are numbers of rows. Many matrices have 1024 rows or more together. Other functions take
     :class:`Eigh`. On a CPU of two cores the products took 0.9 of the time of the
     eigendecomposition at 16, 0.6 at 32 and 1.4 at 64 (``python -m benchmarks.run``). The inverse
     root is refined, which takes a third more time and 20 times less error. On an accelerator a
@@ -66,7 +66,7 @@ class Auto(Method):
             reason = "products cost less than the eigendecomposition of many matrices of this size"
         else:
             reason = "products cost less than an eigendecomposition on an accelerator"
-        return f"that of {chosen}", reason
+        return chosen.explain(fns, A)[0], reason
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         return self.select(fns, A).forward(fns, A)

@@ -16,7 +16,7 @@ class Eigh(SpectralMethod):
     r"""Symmetric eigendecomposition, :math:`f(A) = U f(\Lambda) U^\top`.
 
     Eigenvalues below :math:`\epsilon\lambda_{\max}`, where rounding has the say, are raised to it:
-    the result for a rank-deficient matrix is that of the regularised one, and finite. A matrix
+    a rank-deficient matrix gives the finite result of the regularised matrix. A matrix
     with an eigenvalue below :math:`-0.01 \max|\lambda|` gives NaN. Cost: about :math:`9n^3`
     operations.
 
