@@ -18,7 +18,7 @@ import torch
 
 import covlayers
 from covlayers import functional
-from covlayers.functional import spectra
+from covlayers.functional import functions as spectra
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = {

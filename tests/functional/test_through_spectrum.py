@@ -13,7 +13,7 @@ import torch
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
-from covlayers.functional.methods import through_spectrum
+from covlayers.functional.methods import _through_spectrum as through_spectrum
 from tests.properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 Results = Callable[[], Sequence[torch.Tensor]]

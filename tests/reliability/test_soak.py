@@ -1,8 +1,9 @@
 """Long trainings on batches that no one would choose: everything stays finite."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -11,9 +12,8 @@ import covlayers as cl
 from benchmarks.published import mpa
 from benchmarks.published_layers import TextbookPool
 from tests.built import BATCH_NORMS
-from tests.reliability.rows import Row, row
+from tests.counted import Counted
 
-AREA = "long training"
 CHANNELS, CLASSES, SIDE = 6, 4, 6
 STEPS, STEPS_OF_EACH = 10_000, 1000
 PROMISED = "weights and running averages finite, and the loss wherever the batch is"
@@ -132,48 +132,46 @@ def seeded(build: Callable[[], nn.Module], steps: int, *, stop: bool = False) ->
     return train(build(), steps, stop=stop)
 
 
-def rows(quick: bool) -> Iterator[Row]:
-    """A network with a normalisation and one with a pooling for long, and one with each norm."""
-    steps = 300 if quick else STEPS
-    for name, build, plain, other in (
-        (
-            "DecorrelatedBatchNorm",
-            lambda: normalised(cl.DecorrelatedBatchNorm(CHANNELS)),
-            lambda: normalised(EighWhitening(CHANNELS)),
-            "torch.linalg.eigh + autograd",
-        ),
-        (
-            "MPACovPool",
-            lambda: pooled(cl.MPACovPool(CHANNELS)),
-            lambda: pooled(TextbookPool(mpa)),
-            "as published",
-        ),
-    ):
-        training = seeded(build, steps)
-        yield row(
-            AREA,
-            f"steps on hostile batches with {name}: {PROMISED}",
-            training.held,
-            worst=f"largest weight {training.largest:.1e}",
-            beside=f"{other}: {ended(plain, steps)}",
-        )
-    yield each_normalisation(50 if quick else STEPS_OF_EACH)
+LONG: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module], str]] = {
+    "DecorrelatedBatchNorm": (
+        lambda: normalised(cl.DecorrelatedBatchNorm(CHANNELS)),
+        lambda: normalised(EighWhitening(CHANNELS)),
+        "torch.linalg.eigh + autograd",
+    ),
+    "MPACovPool": (
+        lambda: pooled(cl.MPACovPool(CHANNELS)),
+        lambda: pooled(TextbookPool(mpa)),
+        "as published",
+    ),
+}
 
 
-def each_normalisation(steps: int) -> Row:
-    """Every kind, method and rule that the tests build."""
-    held, largest = {}, 0.0
-    for name, build in BATCH_NORMS.items():
-        training = seeded(lambda build=build: normalised(build()), steps)
-        held |= {f"{name}, {step}": finite for step, finite in training.held.items()}
-        largest = max(largest, training.largest)
-    return row(
-        AREA,
-        f"steps on hostile batches with each of {len(BATCH_NORMS)} normalisations: {PROMISED}",
-        held,
-        worst=f"largest weight {largest:.1e}",
-        beside=f"nn.BatchNorm2d: {ended(lambda: normalised(nn.BatchNorm2d(CHANNELS)), steps)}",
-    )
+@pytest.mark.promise("long training", f"steps on hostile batches with {{name}}: {PROMISED}")
+@pytest.mark.parametrize("name", LONG)
+def test_long(name: str, full: bool, counted: Counted) -> None:
+    steps = STEPS if full else 300
+    ours, other, whose = LONG[name]
+    judge(counted, name, seeded(ours, steps))
+    if full:
+        counted.beside = f"{whose}: {ended(other, steps)}"
+
+
+@pytest.mark.promise(
+    "long training", f"steps on hostile batches with each normalisation: {PROMISED}"
+)
+@pytest.mark.parametrize("name", BATCH_NORMS)
+def test_each_normalisation(name: str, full: bool, counted: Counted) -> None:
+    steps = STEPS_OF_EACH if full else 50
+    judge(counted, name, seeded(lambda: normalised(BATCH_NORMS[name]()), steps))
+    if full:
+        plain = ended(lambda: normalised(nn.BatchNorm2d(CHANNELS)), steps)
+        counted.beside = f"nn.BatchNorm2d: {plain}"
+
+
+def judge(counted: Counted, name: str, training: Training) -> None:
+    for step, held in training.held.items():
+        counted.case(name, step, held=held)
+    counted.figure(training.largest, "largest weight {}")
 
 
 def ended(build: Callable[[], nn.Module], steps: int) -> str:
