@@ -26,7 +26,7 @@ from tests.reliability.rows import NONE, Row, as_json
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "examples"))  # as pytest does
 
-AREAS = ("bad_inputs", "degenerate_spectra", "differentiation", "precision", "determinism")
+AREAS = ("bad_inputs", "differentiation", "precision", "determinism")
 
 
 def rows_of(area: str, *, quick: bool) -> Iterator[Row]:

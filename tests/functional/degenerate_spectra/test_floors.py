@@ -1,18 +1,17 @@
 """What a method makes of an eigenvalue of zero: its documented floor (docs/choosing.md)."""
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
-from tests.reliability.degenerate_spectra.cells import Cell, attempt
-from tests.reliability.degenerate_spectra.errors import EXACT
-from tests.reliability.degenerate_spectra.families import FAMILIES, regular, subjects
-from tests.reliability.degenerate_spectra.fifty_digits import exact_value
-from tests.reliability.rows import Row
-from tests.reliability.tally import Tally
+from tests.counted import Counted
+from tests.functional.degenerate_spectra.cells import Cell, attempt
+from tests.functional.degenerate_spectra.families import FAMILIES, regular, subjects
+from tests.functional.degenerate_spectra.fifty_digits import exact_value
+from tests.functional.degenerate_spectra.test_errors import AREA, EXACT
 
 ROUNDED = 1.01  # the docs have three digits
 Norm = Callable[[Tensor], Tensor]
@@ -34,40 +33,41 @@ FLOORS: dict[str, tuple[Norm, float, float | None]] = {
 }
 
 
-def floor_rows(area: str) -> Iterator[Row]:
-    singular = [(name, A) for name, A in subjects(tuple(FAMILIES)) if not regular(A)]
-    yield root_row(area, singular)
-    yield gain_row(
-        area, [(name, A) for name, A in singular if A.any() and A.dtype == torch.float32]
-    )
+def singular() -> list[tuple[str, Tensor]]:
+    return [(name, A) for name, A in subjects(tuple(FAMILIES)) if not regular(A)]
 
 
-def root_row(area: str, singular: list[tuple[str, Tensor]]) -> Row:
+@pytest.mark.promise(AREA, "root of singular matrices, by exact methods")
+@pytest.mark.parametrize("method", EXACT)
+def test_root(method: str, counted: Counted) -> None:
     """Off by the root of the rounding noise."""
-    tally = Tally()
-    for (name, A), method in product(singular, EXACT):
+    for name, A in singular():
         finfo = torch.finfo(A.dtype)
         noise = 4 * (finfo.eps * square(A.double())) ** 0.5
         of_zero = 2 * finfo.tiny ** (3 / 16)  # a zero matrix is read as one of tiny^(3/8)
-        error = value("sqrtm", method, A) - exact_value(A, "sqrtm")
-        tally.add(f"{method}, {name}", gain(error), max(noise.item(), of_zero))
-    return tally.row(area, "root of singular matrices, by exact methods", "4 (ε ‖A²‖^½)^½")
+        error = gain(value("sqrtm", method, A) - exact_value(A, "sqrtm"))
+        bound = max(noise.item(), of_zero)
+        counted.within(name, error=error, bound=bound, of="4 (ε ‖A²‖^½)^½")
 
 
-def gain_row(area: str, singular: list[tuple[str, Tensor]]) -> Row:
+@pytest.mark.promise(AREA, "singular matrices: documented floors of the methods")
+@pytest.mark.parametrize("method", FLOORS)
+def test_floors(method: str, counted: Counted) -> None:
     """No gain above the documented one, and the documented root of an eigenvalue of zero."""
-    tally = Tally()
-    for (name, A), (method, (norm, largest, floor)) in product(singular, FLOORS.items()):
+    norm, largest, floor = FLOORS[method]
+    for name, A in singular():
+        if not A.any() or A.dtype != torch.float32:
+            continue
         if method == "polar_express" and below_zero(A):
             continue  # the docs have its gain at zero, and none between that and NaN
         scale = norm(A.double()).sqrt().item()
-        inverse = value("invsqrtm", method, A)
-        tally.add(f"gain, {method}, {name}", gain(inverse), ROUNDED * largest / scale)
+        inverse, bound = value("invsqrtm", method, A), ROUNDED * largest / scale
+        counted.within("gain", name, error=gain(inverse), bound=bound, of="its floor")
         if floor is not None and name.startswith("rank one"):
             direction = torch.linalg.eigh(A.double())[1][:, 0]
             root = direction @ value("sqrtm", method, A) @ direction / scale
-            tally.add(f"root, {method}, {name}", abs(root.item() - floor), 0.01 * floor + 1e-6)
-    return tally.row(area, "singular matrices: documented floors of the methods", "its floor")
+            error, bound = abs(root.item() - floor), 0.01 * floor + 1e-6
+            counted.within("root", name, error=error, bound=bound, of="its floor")
 
 
 def below_zero(A: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 from benchmarks.cells import EXPONENTS, eigh_powers
 from benchmarks.published import PUBLISHED
 from covlayers import functional as F
+from tests.functional.degenerate_spectra.families import distinct, raised
+from tests.functional.degenerate_spectra.fifty_digits import FUNCTIONS as SCALARS
 from tests.properties import weights_like
-from tests.reliability.degenerate_spectra.families import distinct, raised
-from tests.reliability.degenerate_spectra.fifty_digits import FUNCTIONS as SCALARS
 
 Outputs = Tensor | tuple[Tensor, ...]
 Run = Callable[[Tensor], Outputs]
@@ -55,13 +55,20 @@ class Cell:
 
     def promises(self, A: Tensor) -> tuple[bool, bool]:
         """A finite value and a finite gradient: where the dtype has the numbers."""
-        parts = ("sqrtm", "invsqrtm") if "_and_" in self.function else (self.function,)
-        ends = [mpf(float(a)) for a in (raised(A).min(), raised(A).max())]
-        limit = torch.finfo(A.dtype).max / A.shape[-1] ** 2
-        value, slope = (
-            all(abs(SCALARS[part][k](a)) < limit for part in parts for a in ends) for k in (0, 1)
-        )
+        value, slope = have_numbers(self.function, A)
         return value, slope and (not self.through_eigenvectors() or distinct(A))
+
+
+@cache
+def have_numbers(function: str, A: Tensor) -> tuple[bool, bool]:
+    """Whether value and gradient fit the dtype at both ends of the spectrum."""
+    parts = ("sqrtm", "invsqrtm") if "_and_" in function else (function,)
+    ends = [mpf(float(a)) for a in (raised(A).min(), raised(A).max())]
+    limit = torch.finfo(A.dtype).max / A.shape[-1] ** 2
+    value, slope = (
+        all(abs(SCALARS[part][k](a)) < limit for part in parts for a in ends) for k in (0, 1)
+    )
+    return value, slope
 
 
 def cells(functions: Iterable[str]) -> Iterator[Cell]:

@@ -1,32 +1,30 @@
 """Eigenvectors and projectors on them where eigenvalues meet."""
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
+import pytest
 import torch
 from torch import Tensor
 
 from covlayers import functional as F
-from tests.properties import weights_like
-from tests.reliability.degenerate_spectra.cells import (
+from tests.counted import Counted
+from tests.functional.degenerate_spectra.cells import (
     METHODS,
     SPECTRAL,
     Run,
     all_finite,
     attempt,
-    short,
 )
-from tests.reliability.degenerate_spectra.errors import distance, norm, rounding
-from tests.reliability.degenerate_spectra.families import DTYPES, FAMILIES, N, raised, subjects
-from tests.reliability.degenerate_spectra.fifty_digits import (
+from tests.functional.degenerate_spectra.families import DTYPES, FAMILIES, N, raised, subjects
+from tests.functional.degenerate_spectra.fifty_digits import (
     LARGEST,
     exact,
     exact_gradient,
     exact_value,
 )
-from tests.reliability.rows import Row, row
-from tests.reliability.tally import Tally
+from tests.functional.degenerate_spectra.test_errors import AREA, distance, norm, rounding
+from tests.properties import weights_like
 
 # Spectra with a cut between the eigenvalues above 0.9 and the others.
 CUT = (
@@ -40,23 +38,18 @@ CUT = (
 )
 
 
-def vector_rows(area: str) -> Iterator[Row]:
-    yield finite_row(area)
-    yield largest_row(area)
-    yield projector_row(area)
-
-
-def finite_row(area: str) -> Row:
+@pytest.mark.promise(AREA, "eigh: finite vectors and gradient, bounded rules")
+@pytest.mark.parametrize("rule", LARGEST)
+def test_finite(rule: str, full: bool, counted: Counted) -> None:
     """Of the rules that bound the gaps; exact gaps have no bound."""
-    ours, theirs = {}, []
+    theirs = []
     for (family, make), dtype in product(FAMILIES.items(), DTYPES):
         A = make(N, dtype)
-        for rule in LARGEST:
-            result = attempt(partial(weighed, partial(F.eigh, backward=rule)), A)
-            ours[f"{rule}, {family}, {short(A)}"] = all_finite(result)
-        theirs.append(all_finite(attempt(partial(weighed, torch.linalg.eigh), A)))
-    beside = f"finite: torch.linalg.eigh {sum(theirs)} of {len(theirs)}"
-    return row(area, "eigh: finite vectors and gradient, bounded rules", ours, beside=beside)
+        result = attempt(partial(weighed, partial(F.eigh, backward=rule)), A)
+        counted.case(family, dtype, held=all_finite(result))
+        if full:
+            theirs.append(all_finite(attempt(partial(weighed, torch.linalg.eigh), A)))
+    counted.beside = f"finite: torch.linalg.eigh {sum(theirs)} of {len(theirs)}"
 
 
 def weighed(eigh: Run, A: Tensor) -> Tensor:
@@ -65,32 +58,32 @@ def weighed(eigh: Run, A: Tensor) -> Tensor:
     return vectors + torch.diag_embed(values)
 
 
-def largest_row(area: str) -> Row:
-    """Each inverse gap against the bound of its rule."""
-    tally = Tally()
-    for (name, A), (rule, bound) in product(subjects(tuple(FAMILIES)), LARGEST.items()):
+@pytest.mark.promise(AREA, "largest inverse gap of each bounded rule")
+@pytest.mark.parametrize("rule", LARGEST)
+def test_largest_inverse_gap(rule: str, counted: Counted) -> None:
+    """Against the bound of its rule."""
+    for name, A in subjects(tuple(FAMILIES)):
         values = raised(A).to(A.dtype)
         K = F.BACKWARDS[rule]().inverse_gaps(values)
         larger = torch.maximum(values[:, None], values[None, :]).double()
         eps = torch.finfo(A.dtype).eps
-        share = (K.abs().double() / bound(larger, eps)).max().item()
-        tally.add(f"{rule}, {name}", share, 1 + 64 * eps)
-    return tally.row(area, "largest inverse gap of each bounded rule", "its bound")
+        share = (K.abs().double() / LARGEST[rule](larger, eps)).max().item()
+        counted.within(name, error=share, bound=1 + 64 * eps, of="its bound")
 
 
-def projector_row(area: str) -> Row:
+@pytest.mark.promise(AREA, "projector on eigenvectors, some of them tied")
+@pytest.mark.parametrize("method", SPECTRAL)
+def test_projector(method: str, counted: Counted) -> None:
     """Whatever ties there are on one side of the cut."""
-    ours, theirs = Tally(), []
+    theirs = []
     for name, A in subjects(CUT):
         values = [float(a) for a in exact(A).values]
         rank = sum(a > 0.9 for a in values)
         bound = rounding(A) / (values[-rank] - values[-rank - 1])
-        for method in SPECTRAL:
-            run = partial(F.spectral_projector, rank=rank, method=METHODS[method])
-            ours.add(f"{method}, {name}", error(run, A), bound)
+        run = partial(F.spectral_projector, rank=rank, method=METHODS[method])
+        counted.within(name, error=error(run, A), bound=bound, of="nε/gap")
         theirs.append(error(partial(projector, rank=rank), A) <= bound)
-    beside = f"within that: torch.linalg.eigh {sum(theirs)} of {len(theirs)}"
-    return ours.row(area, "projector on eigenvectors, some of them tied", "nε/gap", beside=beside)
+    counted.beside = f"within that: torch.linalg.eigh {sum(theirs)} of {len(theirs)}"
 
 
 def projector(A: Tensor, rank: int) -> Tensor:
