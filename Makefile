@@ -22,7 +22,7 @@ test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the docte
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 reliability: $(VENV)/.extra-examples $(VENV)/.extra-test ## try and count what is promised
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability.reliability --output docs/reliability.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability
 
 lint: $(VENV)/.extra-dev ## check style, formatting and types
 	$(BIN)/ruff check .

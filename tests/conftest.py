@@ -18,6 +18,7 @@ Measure = Callable[..., dict[str, Any]]
 MARKS = (
     "support(property, of='name'): it holds for what that parameter names; see support.py",
     "promise(area, what): a line of the page on reliability; see reliability/__main__.py",
+    "full: left out of make test; runs with --full, as in make reliability",
 )
 
 
@@ -30,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", mark)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("full"):
+        items[:] = [item for item in items if item.get_closest_marker("full") is None]
     for item in items:
         for mark in item.iter_markers("promise"):
             given = item.callspec.params if hasattr(item, "callspec") else {}

@@ -37,6 +37,7 @@ def function(name: str, method: object, backward: object):
 
 @pytest.mark.support("gradcheck", of="method")
 @pytest.mark.support("gradcheck", of="backward")
+@pytest.mark.promise("differentiation", "gradcheck: tests of functions")
 @pytest.mark.support("second derivative", of="method")
 @exact_cells
 def test_gradcheck(name: str, method: str, backward: str) -> None:
@@ -103,6 +104,7 @@ def test_torch_func(name: str, method: str, backward: str) -> None:
 
 @pytest.mark.support("forward mode", of="method")
 @pytest.mark.support("forward mode", of="backward")
+@pytest.mark.promise("differentiation", "forward mode: tests of functions")
 @per_cell
 def test_forward_mode_is_the_adjoint(name: str, method: str, backward: str) -> None:
     A = spd(2, n=3, condition=10.0)
@@ -115,6 +117,7 @@ def test_forward_mode_is_the_adjoint(name: str, method: str, backward: str) -> N
 
 @pytest.mark.support("vmap", of="method")
 @pytest.mark.support("vmap", of="backward")
+@pytest.mark.promise("differentiation", "vmap: tests of functions")
 @per_cell
 def test_vmap(name: str, method: str, backward: str) -> None:
     A = spd(3, n=3, condition=10.0)
@@ -125,6 +128,7 @@ def test_vmap(name: str, method: str, backward: str) -> None:
 
 @pytest.mark.support("batched gradient", of="method")
 @pytest.mark.support("batched gradient", of="backward")
+@pytest.mark.promise("differentiation", "batched gradient: tests of functions")
 @per_cell
 def test_batched_gradient(name: str, method: str, backward: str) -> None:
     A = spd(2, n=3, condition=10.0).requires_grad_()
@@ -178,6 +182,7 @@ second_derivatives = list(product(MODES, LOSSES))
 
 
 @pytest.mark.support("second derivative", of="backward")
+@pytest.mark.promise("differentiation", "second derivative: tests of functions")
 @pytest.mark.parametrize("backward", BACKWARDS)
 @pytest.mark.parametrize("method", ["eigh", "polar_express", "pade"])
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -225,6 +230,7 @@ COMPILED = [
 
 @pytest.mark.support("compile", of="method")
 @pytest.mark.support("compile", of="backward")
+@pytest.mark.promise("differentiation", "compile: tests of functions")
 @pytest.mark.parametrize(("name", "method", "backward"), COMPILED)
 def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> None:
     torch._dynamo.reset()

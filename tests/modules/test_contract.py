@@ -2,7 +2,6 @@
 
 import copy
 import io
-import math
 import pickle
 
 import pytest
@@ -13,7 +12,6 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
 from tests.built import (
-    BATCH_NORMS,
     MAPS,
     MODULES,
     NORMS,
@@ -35,7 +33,6 @@ FIRST_ORDER = {
 each_module = pytest.mark.parametrize("name", MODULES)
 each_of_maps = pytest.mark.parametrize("name", MAPS)
 each_norm = pytest.mark.parametrize("name", NORMS)
-each_batch_norm = pytest.mark.parametrize("name", BATCH_NORMS)
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:
@@ -203,6 +200,7 @@ def test_half_features_without_autocast(name: str, dtype: torch.dtype, record_pr
 
 
 @pytest.mark.support("vmap")
+@pytest.mark.promise("differentiation", "vmap: tests of modules")
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's fused attention
 @each_module
 def test_vmap_in_evaluation(name: str, record_property) -> None:
@@ -258,6 +256,7 @@ def test_activation_checkpointing_gives_the_same_gradient(name: str, reentrant: 
 
 
 @pytest.mark.support("second derivative")
+@pytest.mark.promise("differentiation", "second derivative: tests of modules")
 @each_module
 def test_second_derivative_is_right_or_raises(name: str, record_property) -> None:
     module = trained(name).double()
@@ -283,24 +282,6 @@ def test_second_derivative_is_right_or_raises(name: str, record_property) -> Non
     assert_close(
         (second * direction).sum(), change.detach(), rtol=0.05 if damped else 1e-4, atol=1e-4
     )
-
-
-@pytest.mark.parametrize("shape", [(0, 6, 5, 4), (0, 6, 2, 1), (0, 6, 3), (0, 6), (2, 6, 0, 3)])
-@each_batch_norm
-def test_an_empty_batch_leaves_the_state(name: str, shape: tuple[int, ...]) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module)
-    formats = [torch.contiguous_format, torch.channels_last][: len(shape) - 2]
-    if name == "SwitchableWhitening" and math.prod(shape[2:]) < 2:
-        pytest.skip("needs two positions a sample")
-    for memory_format in formats or [torch.contiguous_format]:
-        x = torch.empty(shape).contiguous(memory_format=memory_format).requires_grad_()
-        for mode in (True, False):
-            y = module.train(mode)(x)
-            assert y.shape == x.shape
-            y.sum().backward()
-        assert x.grad.shape == x.shape
-    assert_same_state(module, before)
 
 
 @each_norm

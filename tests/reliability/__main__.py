@@ -42,7 +42,7 @@ def main() -> int:
     options = parser.parse_args()
     rows = Rows()
     if options.check:
-        code = run("promise", rows, options.tests, "--collect-only")
+        code = run("promise", rows, options.tests, "--collect-only", "--full")
         written = {(row["area"], row["what"]) for row in json.loads(FILE.read_text())["rows"]}
         return code or int(not in_step(FILE, {*rows.found}, written))
     start = time.perf_counter()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.built import waves
-from tests.reliability.precision.laid_out import Setting
+from tests.precision.laid_out import Setting
 
 Run = Callable[..., Tensor | tuple[Tensor, ...]]
 

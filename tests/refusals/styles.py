@@ -8,9 +8,9 @@ from torch import Tensor
 
 import covlayers as cl
 from tests.built import MODULES, STYLE, features
-from tests.reliability.bad_inputs.layers import given
-from tests.reliability.bad_inputs.refusals import Refusal
-from tests.reliability.bad_inputs.wrong_values import (
+from tests.refusals.layers import given
+from tests.refusals.refusal import Refusal
+from tests.refusals.wrong_values import (
     Wrong,
     misshapen,
     said,

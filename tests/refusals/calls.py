@@ -8,34 +8,13 @@ import torch
 from torch import Tensor
 
 from covlayers import functional as F
-from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.methods import METHODS
+from covlayers.functional import BACKWARDS, METHODS
 from covlayers.functional.solvers import SOLVERS
+from tests.good_calls import GOOD, MEAN, SPECTRAL, A, V, X, tensors_of
 from tests.properties import spd
-from tests.reliability.bad_inputs.refusals import Refusal
-from tests.reliability.bad_inputs.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
+from tests.refusals.refusal import Refusal
+from tests.refusals.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
 
-A = spd(2, n=3)
-X = torch.randn(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-MEAN = X.mean(-1)
-V = F.triu_vector(A)
-ROOTS = ("sqrtm", "invsqrtm", "sqrtm_and_invsqrtm")
-SPECTRAL = ("logm", "powm", "spectral_projector")
-GOOD: dict[str, dict[str, object]] = {
-    **{name: {"A": A} for name in (*ROOTS, "logm", "eigh", "triu_vector")},
-    "powm": {"A": A, "p": 0.3},
-    "spectral_projector": {"A": A, "rank": 2},
-    "whitening_matrix": {"cov": A},
-    "shrink": {"cov": A, "shrinkage": 0.1},
-    "triu_matrix": {"v": V, "n": 3},
-    "covariance": {"x": X},
-    "gaussian_embedding": {"x": X},
-    "cross_covariance": {"x": X, "y": X.flip(-1)},
-    "solve_lyapunov": {"S": A, "Q": A},
-    "whiten": {"x": X, "mean": MEAN, "W": A},
-    "color": {"x": X, "mean": MEAN, "C": A},
-    "whiten_color": {"content": X, "style": X.flip(-1)},
-}
 VECTORS = ("v", "mean")
 SQUARE = ("A", "cov", "S", "Q")
 ANY_MATRIX = ("triu_vector", "shrink")
@@ -63,11 +42,6 @@ def called(
         bound = inspect.signature(f).bind(**GOOD[function] | {argument: value})
         call = partial(f, *bound.args, **bound.kwargs)
         yield Refusal(f"{function}({argument}: {what})", call, says or argument, came)
-
-
-def tensors_of(function: str) -> dict[str, Tensor]:
-    """The tensors that it takes."""
-    return {name: x for name, x in GOOD[function].items() if isinstance(x, Tensor)}
 
 
 def of_one_tensor() -> Iterator[Refusal]:

@@ -1,6 +1,6 @@
 """The same seed gives the same bits in two processes, and torch's deterministic mode never raises.
 
-    python -m tests.reliability.determinism [--quick]
+    python -m tests.test_determinism [--full]
 
 prints what one process comes to. The mode also fills memory that nothing was written to with NaN:
 reading some gives the same bits twice, so all has to be finite.
@@ -16,15 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 
+import pytest
 import torch
 from torch import Tensor
 
 from covlayers.functional import BACKWARDS, METHODS
 from tests.built import MODULES, sample, weighted
+from tests.counted import Counted
 from tests.properties import FUNCTIONS, spd, value_and_gradient
-from tests.reliability.rows import Row, row
 
-AREA = "determinism"
 STEPS = 3
 FAILED = "failed"
 
@@ -32,23 +32,33 @@ Digests = dict[str, dict[str, str]]
 """What each case came to, by what was tried."""
 
 
-def rows(quick: bool) -> Iterator[Row]:
-    """Trainings of every module, and every cell of methods and rules."""
+WHATS = (
+    f"{STEPS} steps of training of every module",
+    "value and gradient of every cell of methods and rules",
+)
+
+
+@pytest.fixture(scope="module")
+def twice(full: bool) -> tuple[Digests, Digests]:
+    """What two processes come to."""
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(in_a_process, (quick, quick))
-    for what, digests in first.items():
-        outcomes = {}
-        for name, digest in digests.items():
-            failed = digest.startswith(FAILED)
-            held = digest == second[what][name] and not failed
-            outcomes[f"{name}: {digest}" if failed else name] = held
-        yield row(AREA, f"{what}: bit-equal in two processes, in deterministic mode", outcomes)
+        first, second = pool.map(in_a_process, (full, full))
+    return first, second
 
 
-def in_a_process(quick: bool) -> Digests:
+@pytest.mark.promise("determinism", "{what}: bit-equal in two processes, in deterministic mode")
+@pytest.mark.parametrize("what", WHATS)
+def test_the_same_bits(what: str, twice: tuple[Digests, Digests], counted: Counted) -> None:
+    first, second = (digests[what] for digests in twice)
+    for name, digest in first.items():
+        held = digest == second[name] and not digest.startswith(FAILED)
+        counted.case(name, held=held, problem=f"{digest}, {second[name]}")
+
+
+def in_a_process(full: bool) -> Digests:
     """The digests of an interpreter of its own, on one thread."""
     paths = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", __spec__.name, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", __name__, *(["--full"] if full else [])]
     done = subprocess.run(command, env=os.environ | paths, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
@@ -83,24 +93,22 @@ def training(name: str, seed: int, dtype: torch.dtype) -> Iterator[Tensor]:
     yield from module.state_dict().values()
 
 
-def cases(quick: bool) -> Iterator[tuple[str, str, partial[Iterable[Tensor]]]]:
+def cases(full: bool) -> Iterator[tuple[str, str, partial[Iterable[Tensor]]]]:
     """What is tried, its name, and what returns the tensors."""
-    dtypes = (torch.float32,) if quick else (torch.float32, torch.float64)
-    for name, dtype, seed in product(MODULES, dtypes, range(1 if quick else 3)):
-        what = f"{STEPS} steps of training of every module"
-        yield what, f"{name}, {dtype}, seed {seed}", partial(training, name, seed, dtype)
+    dtypes = (torch.float32, torch.float64) if full else (torch.float32,)
+    for name, dtype, seed in product(MODULES, dtypes, range(3 if full else 1)):
+        yield WHATS[0], f"{name}, {dtype}, seed {seed}", partial(training, name, seed, dtype)
     for cell, dtype in product(product(FUNCTIONS, METHODS, BACKWARDS), dtypes):
         arguments = (cell[0], spd(3, n=8).to(dtype), *cell[1:])
-        what = "value and gradient of every cell of methods and rules"
-        yield what, f"{', '.join(cell)}, {dtype}", partial(value_and_gradient, *arguments)
+        yield WHATS[1], f"{', '.join(cell)}, {dtype}", partial(value_and_gradient, *arguments)
 
 
-def digests(quick: bool) -> Digests:
+def digests(full: bool) -> Digests:
     """What this process comes to."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     found: Digests = {}
-    for what, name, compute in cases(quick):
+    for what, name, compute in cases(full):
         names = found.setdefault(what, {})
         try:
             names[name] = digest(compute())
@@ -110,4 +118,4 @@ def digests(quick: bool) -> Digests:
 
 
 if __name__ == "__main__":
-    print(json.dumps(digests("--quick" in sys.argv)))
+    print(json.dumps(digests("--full" in sys.argv)))

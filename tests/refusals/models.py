@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import covlayers as cl
-from tests.reliability.bad_inputs.refusals import Refusal
-from tests.reliability.bad_inputs.wrong_values import wrong_options
+from tests.refusals.refusal import Refusal
+from tests.refusals.wrong_values import wrong_options
 
 OPERATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "convert_batchnorm": ("plain", {}),

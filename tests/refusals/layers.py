@@ -18,8 +18,8 @@ from tests.built import (
     sample,
     unlike_at_first,
 )
-from tests.reliability.bad_inputs.refusals import Refusal
-from tests.reliability.bad_inputs.wrong_values import (
+from tests.refusals.refusal import Refusal
+from tests.refusals.wrong_values import (
     Wrong,
     misshapen,
     said,

@@ -1,22 +1,25 @@
 """Derivatives of ``torch.func`` inside ``torch.compile``: as in eager, or as loud.
 
-    python -m tests.reliability.differentiation.transforms
+    python -m tests.functional.test_compiled_derivatives
 
 prints what they come to if graphs do not end there.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from unittest.mock import patch
 
+import pytest
 import torch
 from torch import Tensor
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
-from tests.reliability.differentiation.differentiable import (
+from tests.counted import Counted
+from tests.differentiable import (
     CASES,
     Function,
     each_alone,
@@ -26,9 +29,9 @@ from tests.reliability.differentiation.differentiable import (
     reverse_over_reverse,
     tangent,
 )
-from tests.reliability.rows import Row
-from tests.reliability.tally import Tally
 
+full = partial(pytest.param, marks=pytest.mark.full)
+AREA = "differentiation"
 # Before, most compiled derivatives of torch.func raise, as the page on support says.
 GRAPHS_END = torch.__version__ >= "2.13"
 WAYS = (gradient, tangent, each_alone, gradient_of_all, reverse_over_reverse, forward_over_reverse)
@@ -40,14 +43,16 @@ INSIDE = (
 EQUAL = torch.diag(torch.tensor([1.0, 1.0, 0.5, 0.2], dtype=torch.float64)).expand(2, 4, 4)
 
 
-def inside(area: str, quick: bool) -> Row:
-    tally = Tally()
-    for name in ("covariance",) if quick else INSIDE:
-        f, x = CASES[name]
-        for way in WAYS:
-            tally.add(f"{name}, {way.__name__}", off_eager(way, f, x), 1e-10)
-    what = "torch.compile of a torch.func derivative: eager, or its UnsupportedError"
-    return tally.row(area, what, "1e-10", beside=left_alone())
+@pytest.mark.promise(
+    AREA, "torch.compile of a torch.func derivative: eager, or its UnsupportedError"
+)
+@pytest.mark.parametrize("name", [name if name == "covariance" else full(name) for name in INSIDE])
+def test_inside(name: str, pytestconfig: pytest.Config, counted: Counted) -> None:
+    f, x = CASES[name]
+    for way in WAYS:
+        counted.within(way.__name__, error=off_eager(way, f, x), bound=1e-10, of="1e-10")
+    if pytestconfig.getoption("full"):
+        counted.beside = left_alone()
 
 
 def off_eager(way: Callable[[Function, Tensor], Tensor], f: Function, x: Tensor) -> float:
@@ -68,6 +73,7 @@ def off_eager(way: Callable[[Function, Tensor], Tensor], f: Function, x: Tensor)
     return float((actual - expected).norm() / expected.norm())
 
 
+@cache
 def left_alone() -> str:
     """What PyTorch makes of one Function if it is not told where to end the graph."""
     with graphs_going_on():
@@ -78,22 +84,31 @@ def left_alone() -> str:
 @contextmanager
 def graphs_going_on() -> Iterator[None]:
     """Whatever transforms them."""
+    asking = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("covlayers.functional") and hasattr(module, "compiles_whole")
+    ]
+    assert asking
     with ExitStack() as stack:
-        for module in ("covariance", "eigh", "lyapunov", "rule"):
-            name = f"covlayers.functional.{module}.compiles_whole"
-            stack.enter_context(patch(name, torch.compiler.is_compiling))
+        for module in asking:
+            stack.enter_context(patch.object(module, "compiles_whole", torch.compiler.is_compiling))
         yield
 
 
-def rules(area: str, quick: bool) -> Row:
-    """At equal eigenvalues, where the derivative of the steps is not finite."""
-    tally = Tally()
-    for name in ("taylor_gaps",) if quick else [name for name in BACKWARDS if name != "autograd"]:
-        f = partial(F.sqrtm, method="eigh", backward=name)
-        for way in (gradient, gradient_of_all):
-            tally.add(f"{name}, {way.__name__}", off_eager(way, f, EQUAL), 1e-10)
-    what = "torch.compile of torch.func.grad at equal eigenvalues: the gradient of the rule"
-    return tally.row(area, what, "1e-10", beside=f"autograd: {left_to_autograd()}")
+@pytest.mark.promise(
+    AREA, "torch.compile of torch.func.grad at equal eigenvalues: the gradient of the rule"
+)
+@pytest.mark.parametrize(
+    "rule",
+    [rule if rule == "taylor_gaps" else full(rule) for rule in BACKWARDS if rule != "autograd"],
+)
+def test_rules_at_ties(rule: str, counted: Counted) -> None:
+    """Where the derivative of the steps is not finite."""
+    f = partial(F.sqrtm, method="eigh", backward=rule)
+    for way in (gradient, gradient_of_all):
+        counted.within(way.__name__, error=off_eager(way, f, EQUAL), bound=1e-10, of="1e-10")
+    counted.beside = f"autograd: {left_to_autograd()}"
 
 
 def left_to_autograd() -> str:

@@ -1,12 +1,14 @@
 """A call that has to be refused, and whether the error says what it has to say."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from covlayers import functional as F
+from tests.counted import Counted
 
 OURS = (F.InvalidValueError, F.InvalidTypeError, F.UnsupportedError)
 REMEDY = re.compile(r"; \w|\. [A-Z]")
@@ -51,6 +53,26 @@ class Refusal:
         missing = unsaid(str(error), self.argument, self.came)
         owed = f"does not say {missing}: {said}" if missing else ""
         return owed, bool(REMEDY.search(str(error)))
+
+
+def count(tries: Iterable[Refusal], counted: Counted) -> None:
+    """Judges each; says how many errors have what was expected, and no advice."""
+    bare = 0
+    with warnings.catch_warnings():  # of few samples, which is not the subject
+        warnings.simplefilter("ignore", UserWarning)
+        for one in tries:
+            owed, remedy = one.judged()
+            bare += not remedy
+            counted.case(one.name, held=not owed, problem=owed)
+    counted.figure(bare, "{} say what was expected, and nothing more")
+
+
+def naming(function: str, calls: Iterable[tuple[str, Callable[[], object]]]) -> str:
+    """How often torch refuses as well, and how often the error, of any type, names the argument."""
+    errors = [(argument, raised(call)) for argument, call in calls]
+    refusals = [(argument, str(error)) for argument, error in errors if error is not None]
+    named = sum(names(message, argument) for argument, message in refusals)
+    return f"{function}: {len(refusals)} of {len(errors)}, {named} name the argument"
 
 
 def raised(call: Callable[[], object]) -> Exception | None:

@@ -1,17 +1,10 @@
 """What judges the refusals sees each thing that may be wrong with one."""
 
 import pytest
-import torch
 from torch import nn
 
 from covlayers import functional as F
-from tests.properties import spd
-from tests.reliability.bad_inputs.not_finite import (
-    neighbours_stay,
-    value_and_gradient,
-    with_averages,
-)
-from tests.reliability.bad_inputs.refusals import Refusal
+from tests.refusals.refusal import Refusal
 
 
 def layer(error: Exception | None, *, before: bool = False) -> nn.Module:
@@ -55,17 +48,3 @@ def test_a_poor_refusal_is_seen(case: str) -> None:
 def test_a_good_refusal_is_none() -> None:
     module = layer(HELPFUL)
     assert Refusal("good", lambda: module([1.0]), "x", ("list",), module).judged() == ("", True)
-
-
-def test_a_map_that_mixes_matrices_is_seen() -> None:
-    A = spd(3)
-    damaged = A.clone()
-    damaged[1, 0, 0] = torch.nan
-    mixing = lambda A: A - A.nan_to_num().mean(0)
-    assert not neighbours_stay(value_and_gradient(mixing, A), value_and_gradient(mixing, damaged))
-    alone = lambda A: A @ A
-    assert neighbours_stay(value_and_gradient(alone, A), value_and_gradient(alone, damaged))
-
-
-def test_averages_that_take_what_is_not_finite_are_seen() -> None:
-    assert not any(held for _, held in with_averages({"torch": lambda: nn.BatchNorm2d(6)}))
