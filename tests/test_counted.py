@@ -21,7 +21,7 @@ def test_all_are_tried_and_the_wrong_ones_told(cases: Counted, record: dict[str,
             assert x % 2 == 0
     cases.within("y", error=0.5, bound=1, of="ε")
     cases.within("z", error=float("nan"), bound=1, of="ε")
-    with pytest.raises(pytest.fail.Exception, match="(?s)3 of 6.*x, 1: .*x, 3: .*z: nan of ε"):
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)3 of 6.*x, 1: .*x, 3: .*z: nan of ε"):
         cases.finish()
     assert record["counted"] == {
         "tried": 6,

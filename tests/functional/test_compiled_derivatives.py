@@ -31,6 +31,10 @@ from tests.differentiable import (
 )
 
 full = partial(pytest.param, marks=pytest.mark.full)
+RULES = [
+    "taylor_gaps",
+    *(full(rule) for rule in BACKWARDS if rule not in ("autograd", "taylor_gaps")),
+]
 AREA = "differentiation"
 # Before, most compiled derivatives of torch.func raise, as the page on support says.
 GRAPHS_END = torch.__version__ >= "2.13"
