@@ -6,20 +6,33 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 EXTRAS := examples test docs dev
-BENCHMARKS := run layers heads style scaling data_parallel thread_split targets guarantees
+TORCH_VERSIONS ?= 2.11.0 2.14.1 newest
+BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead guarantees
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test reliability lint docs bench all clean
+.PHONY: help demo test test-versions reliability lint docs bench all clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.extra-examples ## compare pooling heads and normalisations on real images
 	$(BIN)/python examples/image_classification/compare.py
 
 test: $(VENV)/.extra-examples $(VENV)/.extra-test ## run the tests and the doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+test-versions: ## run the tests with each of TORCH_VERSIONS, on one and on two threads
+	set -e; for version in $(TORCH_VERSIONS); do \
+		venv=.venv-torch-$$version; \
+		$(MAKE) VENV=$$venv $$venv/.created; \
+		$$venv/bin/python -m pip install --upgrade --editable ".[examples,test]" \
+			"$$(echo torch==$$version | sed s/==newest//)"; \
+		for threads in 1 2; do \
+			echo "torch $$version, threads: $$threads"; \
+			OMP_NUM_THREADS=$$threads $$venv/bin/python -m pytest; \
+		done; \
+	done
 
 reliability: $(VENV)/.extra-examples $(VENV)/.extra-test ## try and count what is promised
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability
@@ -37,10 +50,10 @@ bench: $(VENV)/.extra-bench ## measure time, memory and error; how they grow; wh
 
 all: $(VENV)/.extra-all ## install every extra
 
-clean: ## remove what the targets made, except .venv
+clean: ## remove what the targets made, except environments
 	rm -rf build dist docs/_build docs/_static/generated docs/api/generated logs lightning_logs
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # An environment that was only half made is made again.
 $(VENV)/.created:

@@ -45,6 +45,13 @@ SCHEMAS = {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": "n batch plain_ms split_ms again_ms split_over_plain again_over_plain",
     },
+    "overhead": {
+        "metadata": f"{SURROUNDINGS} condition_number",
+        "rows": """
+            part what shape step against own_us against_us ratio at_most gpu_forward gpu_backward
+            cpu_forward cpu_backward
+        """,
+    },
     "guarantees": {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": "property implementation outcome",

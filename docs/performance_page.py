@@ -8,6 +8,7 @@ from matplotlib import rc_context
 
 import rule_figures
 from benchmarks import plot
+from entries import by_part, columns
 from results import Results, Row, load, provenance
 from tables import number, table, unbroken
 
@@ -134,19 +135,6 @@ def scaling(results: Results) -> str:
     return f"Exponents, with {fixed} where it does not vary.\n\n{table(headings, body, words=3)}"
 
 
-def columns(words: int = 1, **headings: str) -> Callable[[Results], str]:
-    """A table of entries as they are."""
-
-    def part(results: Results) -> str:
-        def shown(value: object) -> object:
-            return number(value) if isinstance(value, float) else value
-
-        body = ([shown(row[key]) for key in headings] for row in results["rows"])
-        return table([*headings.values()], body, words)
-
-    return part
-
-
 PARTS: dict[str, Callable[[Results], str]] = {
     "targets": targets,
     "matrix_functions": matrix_functions,
@@ -156,6 +144,28 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "heads": steps("shape"),
     "style": steps("shape", extra={"moments": "error of the covariance"}),
     "scaling": scaling,
+    "overhead": by_part(
+        times=columns(
+            4,
+            what="",
+            shape="input",
+            step="step",
+            against="against",
+            own_us="µs",
+            against_us="its µs",
+            ratio="ratio",
+            at_most="target",
+        ),
+        operations=columns(
+            2,
+            what="",
+            shape="input",
+            gpu_forward="GPU, forward",
+            gpu_backward="backward",
+            cpu_forward="CPU, forward",
+            cpu_backward="backward",
+        ),
+    ),
     "data_parallel": columns(
         layer="layer",
         num_features="channels",

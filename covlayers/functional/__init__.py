@@ -30,14 +30,9 @@ from covlayers.functional.core import DirectMethod, MatrixFunction, Method, Spec
 from covlayers.functional.covariances import covariance, cross_covariance, shrink
 from covlayers.functional.eigendecomposition import eigh
 from covlayers.functional.gaussian import gaussian_embedding
+from covlayers.functional.logarithm_and_power import logm, powm
 from covlayers.functional.lyapunov import solve_lyapunov
-from covlayers.functional.matrix_functions import (
-    invsqrtm,
-    logm,
-    powm,
-    sqrtm,
-    sqrtm_and_invsqrtm,
-)
+from covlayers.functional.matrix_functions import invsqrtm, sqrtm, sqrtm_and_invsqrtm
 from covlayers.functional.methods import (
     METHODS,
     Auto,

@@ -10,17 +10,18 @@ r"""The four words of the functional tier: read this file first.
 The first two are here, the last two in :mod:`covlayers.functional.rule`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import positive
+from covlayers.functional._base.decomposition import Spectrum, positive
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.linalg import rebuild
 
-Spectrum = tuple[Tensor, Tensor]
 Fns = tuple["MatrixFunction", ...]
+Computed = tuple[tuple[Tensor, ...], Spectrum | None]
+"""One output for each function, and the spectrum if the method has it, raised out of noise."""
 
 
 class MatrixFunction(ABC):
@@ -35,13 +36,25 @@ class MatrixFunction(ABC):
         ...         return 2 * values
         ...     def divided_difference(self, a, b):
         ...         return a + b
-        >>> Eigh().forward((Square(),), 3 * torch.eye(2))[0]
+        >>> (Y,), spectrum = Eigh().forward((Square(),), 3 * torch.eye(2))
+        >>> Y
         tensor([[9., 0.],
                 [0., 9.]])
 
     Reference:
         :cite:t:`higham2008functions`, chapter 1.
     """
+
+    exponent: float = math.nan
+    r"""The :math:`p` for which divided differences scale as those of :math:`\lambda^p`, if any:
+
+    .. math:: L(s\lambda) = s^{p-1} L(\lambda)
+
+    1/2 and -1/2 for the roots, 0 for the logarithm, NaN for none.
+    """
+
+    is_root: bool = False
+    """Whether it is one of the two square roots, which every method and rule serves."""
 
     @property
     @abstractmethod
@@ -110,26 +123,38 @@ class Method(ABC):
 
     default_backward: ClassVar[str] = "autograd"
 
+    def check(self, fns: Fns) -> None:
+        """Whether the method computes ``fns``, asked once, before any matrix is there.
+
+        Raises:
+            UnsupportedError: if it cannot compute one of them.
+        """
+        return
+
     def select(self, fns: Fns, A: Tensor) -> "Method":
         """The method that will run, itself unless it chooses by the input.
 
         Args:
             fns: the functions to compute.
             A: the matrices ``(*, n, n)``.
-
-        Raises:
-            UnsupportedError: if the method cannot compute one of ``fns``.
         """
         return self
 
     @abstractmethod
-    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        """One output for each of ``fns``, then the spectrum if the method has it.
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
+        """One output for each of ``fns``, and the spectrum if the method has it.
 
         Args:
             fns: the functions to compute.
             A: symmetric matrices ``(*, n, n)``.
         """
+
+    def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of :meth:`forward`, with the derivative of the method's own steps.
+
+        :class:`~covlayers.functional.Autograd` and :class:`~covlayers.functional.Unrolled` take it.
+        """
+        return self.forward(fns, A)[0]
 
 
 class DirectMethod(Method):
@@ -149,19 +174,18 @@ class DirectMethod(Method):
 
     default_backward: ClassVar[str] = "lyapunov"
 
-    def select(self, fns: Fns, A: Tensor) -> "Method":
+    def check(self, fns: Fns) -> None:
         for fn in fns:
             if not hasattr(self, fn.name):
                 raise UnsupportedError(
                     f"{self} cannot compute {fn.name}; a spectral method can, e.g. method='eigh'."
                 )
-        return self
 
-    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        names = tuple(fn.name for fn in fns)
-        if names == ("sqrtm", "invsqrtm"):
-            return self.sqrtm_and_invsqrtm(A)
-        return tuple(getattr(self, name)(A) for name in names)
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
+        if len(fns) == 2 and fns[0].is_root and fns[1].is_root:
+            Y, Z = self.sqrtm_and_invsqrtm(A)
+            return tuple(Y if fn.exponent == 0.5 else Z for fn in fns), None
+        return tuple(getattr(self, fn.name)(A) for fn in fns), None
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
         """Both roots of ``A``, ``(*, n, n)``; override it where they share work."""
@@ -190,9 +214,11 @@ class SpectralMethod(Method):
     default_backward: ClassVar[str] = "loewner"
 
     @abstractmethod
-    def decompose(self, A: Tensor) -> Spectrum:
+    def decompose(self, A: Tensor) -> tuple[Tensor, Tensor]:
         """Eigenvalues ``(*, n)`` ascending and eigenvectors ``(*, n, n)`` of ``A``."""
 
-    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        values, vectors = positive(*self.decompose(A))
-        return *(rebuild(fn.f(values), vectors) for fn in fns), values, vectors
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
+        spectrum = positive(Spectrum(*self.decompose(A)))
+        values, vectors, _ = spectrum
+        outputs = [(vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT for fn in fns]
+        return tuple(outputs), spectrum

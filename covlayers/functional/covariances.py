@@ -2,22 +2,22 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import (
+from covlayers.functional._base import tuning
+from covlayers.functional._base.checks import check_flag, check_number
+from covlayers.functional._base.function import differentiable
+from covlayers.functional._base.linalg import identity_like, trace
+from covlayers.functional._base.tensors import (
     check_broadcast,
-    check_flag,
-    check_number,
     check_positions,
     check_same,
     check_shape,
     check_square,
     check_tensor,
+    full_precision,
+    no_autocast,
 )
-from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
-from covlayers.functional._base.linalg import identity_like, symmetric, trace
-from covlayers.functional._base.precision import full_precision, no_autocast
 
 
 @full_precision
@@ -56,7 +56,9 @@ def covariance(
     check_flag("center", center)
     check_positions("x", x, 2 if center else 1)
     check_number("eps", eps, 0)
-    return regularized(_product(x, None, center), eps, shrinkage)
+    if shrinkage is not None:
+        check_number("shrinkage", shrinkage, 0, 1)
+    return regularized(centered_product(x, None, center), eps, shrinkage)
 
 
 @full_precision
@@ -92,7 +94,7 @@ def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
     check_broadcast("x", x, "y", y)
     check_flag("center", center)
     check_positions("x", x, 2 if center else 1)
-    return _product(x, y, center)
+    return centered_product(x, y, center)
 
 
 @full_precision
@@ -123,60 +125,51 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
     """
     check_square("cov", cov)
     check_number("shrinkage", shrinkage, 0, 1)
-    mean = trace(cov) / max(cov.shape[-1], 1)
-    return (1 - shrinkage) * cov + shrinkage * mean * identity_like(cov)
+    return regularized(cov, 0.0, shrinkage)
 
 
 def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:
-    """Covariances shrunk, if told to, and with ``eps`` on their diagonal."""
+    """The core: covariances shrunk, if told to, and with ``eps`` on their diagonal."""
     if shrinkage is not None:
-        cov = shrink(cov, shrinkage)
+        mean = trace(cov) / max(cov.shape[-1], 1)
+        return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
     return cov + eps * identity_like(cov) if eps else cov
-
-
-FEW_CHANNELS, BLOCK = 16, 2**10
-"""Of fewer channels BLAS adds position after position, so sums are taken in blocks of so many."""
 
 
 def _products(x: Tensor, y: Tensor) -> Tensor:
     """``x yᵀ``: one product, or a sum over blocks where one would add too many roundings."""
-    M = x.shape[-1]
-    if min(x.shape[-2], y.shape[-2]) >= FEW_CHANNELS or M < 16 * BLOCK:
+    M, block = x.shape[-1], tuning.BLOCK
+    if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
         return x @ y.mT
-    whole = M - M % BLOCK
-    blocks = (z[..., :whole].unflatten(-1, (-1, BLOCK)).movedim(-2, -3) for z in (x, y))
+    whole = M - M % block
+    blocks = (z[..., :whole].unflatten(-1, (-1, block)).movedim(-2, -3) for z in (x, y))
     first, second = blocks  # (*, M / BLOCK, C, BLOCK)
     return (first @ second.mT).sum(-3) + x[..., whole:] @ y[..., whole:].mT
-
-
-def _product(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
-    function = _CenteredProduct if compiles_whole() else _CenteredProductWithJvp
-    return function.apply(x, y, center)
 
 
 def _centered(x: Tensor, center: bool) -> Tensor:
     return x - x.mean(-1, keepdim=True) if center else x
 
 
-class _CenteredProduct(torch.autograd.Function):
+class _CenteredProduct:
     """``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None; keeps its inputs alone.
 
     No gradient flows through the means: what it would add to each position is the gradient's sum
     over centred features, and that is zero.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
-        first = _centered(x, center)
-        second = first if y is None else _centered(y, center)
-        return _products(first / x.shape[-1], second)
+        M = x.shape[-1]
+        if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
+            z = _centered(x, center) * M**-0.5
+            return _products(z, z)
+        return _products(_centered(x, center) / M, _centered(y, center))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, Tensor | None]:
         x, y, ctx.center = inputs
-        ctx.save_for_backward(x, y)
+        return x, y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -184,21 +177,13 @@ class _CenteredProduct(torch.autograd.Function):
         with no_autocast(grad):
             grad = grad / x.shape[-1]
             if y is None:
-                return 2 * symmetric(grad) @ _centered(x, ctx.center), None, None
+                return (grad + grad.mT) @ _centered(x, ctx.center), None, None
             gx = grad @ _centered(y, ctx.center) if ctx.needs_input_grad[0] else None
             gy = grad.mT @ _centered(x, ctx.center) if ctx.needs_input_grad[1] else None
             return gx, gy, None
 
-
-class _CenteredProductWithJvp(_CenteredProduct):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _CenteredProduct.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(inputs[0], inputs[1])
-
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, _: None) -> Tensor:
-        refuse_nested_forward_mode()
         x, y = ctx.saved_tensors
         with no_autocast(x):
             M = x.shape[-1]
@@ -207,12 +192,16 @@ class _CenteredProductWithJvp(_CenteredProduct):
                 half = _products(_centered(dx, ctx.center) / M, _centered(x, ctx.center))
                 return half + half.mT
             tangent = x.new_zeros(())
-            if dx is not None:
-                tangent = tangent + _products(
-                    _centered(dx, ctx.center) / M, _centered(y, ctx.center)
-                )
-            if dy is not None:
-                tangent = tangent + _products(
-                    _centered(x, ctx.center) / M, _centered(dy, ctx.center)
-                )
+            for one, other in ((dx, y), (x, dy)):
+                if one is not None and other is not None:
+                    first, second = _centered(one, ctx.center), _centered(other, ctx.center)
+                    tangent = tangent + _products(first / M, second)
             return tangent
+
+
+_centered_product = differentiable(_CenteredProduct)
+
+
+def centered_product(x: Tensor, y: Tensor | None, center: bool = True) -> Tensor:
+    """The core: ``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None."""
+    return _centered_product(x, y, center)

@@ -5,18 +5,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_square, choose
+from covlayers.functional._base.checks import choose
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
-from covlayers.functional._base.linalg import symmetric, symmetrised
-from covlayers.functional._base.precision import full_precision, no_autocast
+from covlayers.functional._base.function import compiling, differentiable
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.tensors import (
+    check_square,
+    full_precision,
+    no_autocast,
+    symmetrised,
+)
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.backwards._gap_rule import GapRule
 from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.backwards.gaps import ExactGaps
-from covlayers.functional.core import Method, SpectralMethod, Spectrum
-from covlayers.functional.methods import METHODS
-from covlayers.functional.rule import Backward, FirstOrderOnly
+from covlayers.functional.core import Method, SpectralMethod
+from covlayers.functional.methods import METHODS, Auto, Eigh
+from covlayers.functional.rule import Backward, first_order_only
 
 
 @full_precision
@@ -60,7 +65,18 @@ def eigh(
         :cite:t:`ionescu2015matrix`; :cite:t:`wang2019backpropagation`; :cite:t:`wang2021robust`.
     """
     check_square("A", A)
-    chosen = choose("method", method, METHODS, Method).select((), A)
+    chosen, rule = check_spectral(method, backward)
+    if A.numel() == 0:
+        return A.diagonal(dim1=-2, dim2=-1), symmetric(A)
+    return decomposed(symmetrised("A", A), chosen, rule)
+
+
+def check_spectral(
+    method: str | Method, backward: str | Backward
+) -> tuple[SpectralMethod, GapRule | Autograd]:
+    """The spectral method and the rule for eigenvectors that the names stand for."""
+    chosen = choose("method", method, METHODS, Method)
+    chosen = Eigh() if isinstance(chosen, Auto) else chosen
     rule = choose("backward", backward, BACKWARDS, Backward)
     if not isinstance(chosen, SpectralMethod):
         raise UnsupportedError(f"{chosen} has no spectrum; use method='eigh' with eigh.")
@@ -69,14 +85,17 @@ def eigh(
             f"{rule} differentiates matrix functions, not eigenvectors; use a gap rule with eigh, "
             "e.g. backward='exact_gaps' or 'taylor_gaps'."
         )
-    if A.numel() == 0:
-        return A.diagonal(dim1=-2, dim2=-1), symmetric(A)
-    A = symmetrised("A", A)
+    return chosen, rule
+
+
+def decomposed(
+    A: Tensor, method: SpectralMethod, rule: GapRule | Autograd
+) -> tuple[Tensor, Tensor]:
+    """The core: eigenvalues and eigenvectors of symmetric float32 or float64 matrices."""
     if isinstance(rule, GapRule):
-        function = _Eigh if compiles_whole() else _EighWithJvp
-        values, vectors = function.apply(A, chosen, rule)
+        values, vectors = _decomposed(A, method, rule)
     else:
-        values, vectors = chosen.decompose(symmetric(A))
+        values, vectors, *_ = method.decompose(symmetric(A))
     return values, vectors * _signs(vectors.detach())
 
 
@@ -86,19 +105,20 @@ def _signs(vectors: Tensor) -> Tensor:
     return torch.where(peak < 0, -1.0, 1.0).to(vectors.dtype)
 
 
-class _Eigh(torch.autograd.Function):
+class _Decomposed:
     """A spectral method's decomposition with the derivative of a gap rule."""
 
-    generate_vmap_rule = True
+    @staticmethod
+    def forward(A: Tensor, method: SpectralMethod, rule: GapRule) -> tuple[Tensor, Tensor]:
+        values, vectors, *_ = method.decompose(A)
+        return values, vectors
 
     @staticmethod
-    def forward(A: Tensor, method: SpectralMethod, rule: GapRule) -> Spectrum:
-        return method.decompose(A)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Spectrum) -> None:
+    def keep(
+        ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         ctx.rule = inputs[2]
-        ctx.save_for_backward(*output)
+        return output
 
     @staticmethod
     def backward(ctx: Any, gvalues: Tensor, gvectors: Tensor) -> tuple[Tensor, None, None]:
@@ -109,16 +129,8 @@ class _Eigh(torch.autograd.Function):
             gA = symmetric(vectors @ inner @ vectors.mT)
         return _guard(ctx.rule, gA, gvalues, gvectors, values, vectors), None, None
 
-
-class _EighWithJvp(_Eigh):
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Spectrum) -> None:
-        _Eigh.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*output)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Spectrum:
-        refuse_nested_forward_mode()
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
         values, vectors = ctx.saved_tensors
         with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
             rotated = vectors.mT @ symmetric(tangent) @ vectors
@@ -128,12 +140,15 @@ class _EighWithJvp(_Eigh):
         return _guard(ctx.rule, dvalues, *sources), _guard(ctx.rule, dvectors, *sources)
 
 
+_decomposed = differentiable(_Decomposed)
+
+
 def _any_order(rule: GapRule) -> bool:
     return isinstance(rule, ExactGaps) and torch.is_grad_enabled()
 
 
 def _guard(rule: GapRule, result: Tensor, *sources: Tensor) -> Tensor:
     """A surrogate's gradient must not be differentiated."""
-    if isinstance(rule, ExactGaps) or torch.compiler.is_compiling():
+    if isinstance(rule, ExactGaps) or compiling():
         return result
-    return FirstOrderOnly.apply(result, f"{rule} for eigh", *sources)
+    return first_order_only(result, f"{rule} for eigh", *sources)

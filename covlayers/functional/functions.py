@@ -22,9 +22,9 @@ class SquareRoot(MatrixFunction):
     r""":math:`\lambda^{1/2}`."""
 
     name = "sqrtm"
-
-    def f(self, values: Tensor) -> Tensor:
-        return values.sqrt()
+    exponent = 0.5
+    is_root = True
+    f = staticmethod(torch.sqrt)  # type: ignore[assignment]
 
     def df(self, values: Tensor) -> Tensor:
         return 0.5 * values.rsqrt()
@@ -47,9 +47,9 @@ class InverseSquareRoot(MatrixFunction):
     r""":math:`\lambda^{-1/2}`."""
 
     name = "invsqrtm"
-
-    def f(self, values: Tensor) -> Tensor:
-        return values.rsqrt()
+    exponent = -0.5
+    is_root = True
+    f = staticmethod(torch.rsqrt)  # type: ignore[assignment]
 
     def df(self, values: Tensor) -> Tensor:
         return -0.5 * values.rsqrt() / values
@@ -74,9 +74,8 @@ class Logarithm(MatrixFunction):
     r""":math:`\log \lambda`."""
 
     name = "logm"
-
-    def f(self, values: Tensor) -> Tensor:
-        return values.log()
+    exponent = 0.0
+    f = staticmethod(torch.log)  # type: ignore[assignment]
 
     def df(self, values: Tensor) -> Tensor:
         return 1 / values
@@ -118,30 +117,6 @@ SQRT = SquareRoot()
 INVSQRT = InverseSquareRoot()
 LOG = Logarithm()
 ROOTS = (SQRT, INVSQRT)
-
-
-def is_root(fn: MatrixFunction) -> bool:
-    """Whether ``fn`` is one of the two square roots, which every method and rule serves."""
-    return fn.name in (SQRT.name, INVSQRT.name)
-
-
-def exponent(fn: MatrixFunction) -> float:
-    """That of a root, 1/2 or -1/2."""
-    return 0.5 if fn.name == SQRT.name else -0.5
-
-
-def degree(fn: MatrixFunction) -> float | None:
-    r"""The :math:`p` of divided differences that scale as those of :math:`\lambda^p`, if any do.
-
-    .. math:: L(s\lambda) = s^{p-1} L(\lambda)
-
-    Zero for the logarithm.
-    """
-    if isinstance(fn, Logarithm):
-        return 0.0
-    if isinstance(fn, Power):
-        return fn.exponent
-    return exponent(fn) if is_root(fn) else None
 
 
 def power(p: float) -> MatrixFunction:

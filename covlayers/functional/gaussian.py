@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_number
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import full_precision
 from covlayers.functional.covariances import covariance
 
 
@@ -45,6 +45,10 @@ def gaussian_embedding(
         :cite:t:`wang2017g2denet`.
     """
     check_number("mean_weight", mean_weight, 0, open_low=True)
-    cov = covariance(x, eps=eps, shrinkage=shrinkage)
+    return embedded(x, covariance(x, eps=eps, shrinkage=shrinkage), mean_weight)
+
+
+def embedded(x: Tensor, cov: Tensor, mean_weight: float) -> Tensor:
+    """The core: the embedding of features ``(*, C, M)`` and their covariance."""
     mean = torch.nn.functional.pad(mean_weight * x.mean(-1), (0, 1), value=1.0)  # (*, C + 1)
     return torch.nn.functional.pad(cov, (0, 1, 0, 1)) + mean[..., :, None] * mean[..., None, :]

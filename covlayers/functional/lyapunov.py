@@ -13,59 +13,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import (
+from covlayers.functional._base.checks import choose
+from covlayers.functional._base.function import compiling, differentiable
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.tensors import (
     check_broadcast,
     check_same,
     check_shape,
     check_square,
-    choose,
+    full_precision,
+    no_autocast,
+    symmetrised,
 )
-from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
-from covlayers.functional._base.linalg import symmetric, symmetrised
-from covlayers.functional._base.precision import full_precision, no_autocast
 from covlayers.functional.solvers import SOLVERS, LyapunovSolver
 
 
-def lyapunov(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
-    """Solve with ``solver``, differentiably in ``S`` and ``Q``; the caller has checked both."""
-    function = _Lyapunov if compiles_whole() else _LyapunovWithJvp
-    return function.apply(S, Q, solver, *known)
-
-
-class _Lyapunov(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Solved:
     @staticmethod
     def forward(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
         return solver.solve(S, Q, *known)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, ...]:
         S, _, ctx.solver, *known = inputs
-        ctx.save_for_backward(S, output, *known)
+        return S, output, *known
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         S, X, *known = ctx.saved_tensors
         with no_autocast(grad):
-            if torch.compiler.is_compiling():  # a compiled backward has no next
+            if compiling():  # a compiled backward has no next
                 W = ctx.solver.solve(S, grad, *known)
             else:
                 W = lyapunov(S, grad, ctx.solver, *known)
             gS = -symmetric(W @ X.mT + X.mT @ W) if ctx.needs_input_grad[0] else None
         return gS, W, None, *(None for _ in known)
 
-
-class _LyapunovWithJvp(_Lyapunov):
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _Lyapunov.setup_context(ctx, inputs, output)
-        S, _, _, *known = inputs
-        ctx.save_for_forward(S, output, *known)
-
     @staticmethod
     def jvp(ctx: Any, dS: Tensor | None, dQ: Tensor | None, *_: Any) -> Tensor:
-        refuse_nested_forward_mode()
         S, X, *known = ctx.saved_tensors
         with no_autocast(X):
             rhs = torch.zeros_like(X) if dQ is None else dQ
@@ -73,6 +58,14 @@ class _LyapunovWithJvp(_Lyapunov):
                 dS = symmetric(dS)
                 rhs = rhs - dS @ X - X @ dS
             return lyapunov(S, rhs, ctx.solver, *known)
+
+
+_solved = differentiable(_Solved)
+
+
+def lyapunov(S: Tensor, Q: Tensor, solver: LyapunovSolver, *known: Tensor) -> Tensor:
+    """The core: solve with ``solver``, differentiably in ``S`` and ``Q``, both checked before."""
+    return _solved(S, Q, solver, *known)
 
 
 @full_precision

@@ -1,40 +1,69 @@
-"""The doors of the functional tier: the root, the inverse root, and the other matrix functions."""
+"""The core of every matrix function, and the doors of the roots."""
 
-import math
+from functools import lru_cache
 
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_number, check_square, choose
-from covlayers.functional._base.linalg import symmetric, symmetrised
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.checks import choose
+from covlayers.functional._base.function import compiling
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.tensors import check_square, full_precision, symmetrised
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.core import Fns, Method
-from covlayers.functional.functions import INVSQRT, LOG, ROOTS, SQRT, power
+from covlayers.functional.core import Fns, MatrixFunction, Method
+from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 from covlayers.functional.methods import METHODS
-from covlayers.functional.methods._through_spectrum import shorter_way
 from covlayers.functional.rule import Backward
 
-
-def choose_method(method: str | Method) -> Method:
-    """The method that a name stands for, or the object itself."""
-    return choose("method", method, METHODS, Method)
+Cell = tuple[Method, Backward | None]
+"""A method with a rule, None for the default rule of the method that runs."""
 
 
-def choose_backward(backward: str | Backward | None) -> Backward | None:
-    """The backward rule that a name stands for; None is left for the method to choose."""
-    return None if backward is None else choose("backward", backward, BACKWARDS, Backward)
+def check_cell(fns: Fns, method: str | Method, backward: str | Backward | None) -> Cell:
+    """The method and the rule that the names stand for; no matrix is needed.
+
+    Raises:
+        InvalidValueError: for an unknown name.
+        InvalidTypeError: for an object of another family.
+        UnsupportedError: if the method or the rule cannot serve one of ``fns``.
+    """
+    chosen = choose("method", method, METHODS, Method)
+    rule = None if backward is None else choose("backward", backward, BACKWARDS, Backward)
+    chosen.check(fns)
+    if rule is not None:
+        rule.check(fns)
+    return chosen, rule
 
 
-def matrix_functions(
-    fns: Fns, A: Tensor, method: str | Method, backward: str | Backward | None
-) -> tuple[Tensor, ...]:
-    """The one door: checks, symmetry, choice."""
-    check_square("A", A)
-    chosen = choose_method(method).select(fns, A)
-    rule = choose("backward", backward or chosen.default_backward, BACKWARDS, Backward)
+_cell_of_names = lru_cache(maxsize=256)(check_cell)
+_DEFAULT_RULES = {name: build() for name, build in BACKWARDS.items()}
+
+
+def compute(fns: Fns, A: Tensor, method: Method, backward: Backward | None) -> tuple[Tensor, ...]:
+    """The core: each of ``fns`` of symmetric float32 or float64 matrices ``(*, n, n)``.
+
+    ``method`` and ``backward`` are those of :func:`check_cell`.
+    """
     if A.numel() == 0:
         return tuple(symmetric(A) for _ in fns)
-    return rule.apply(fns, shorter_way(chosen, A), symmetrised("A", A))
+    method = method.select(fns, A)
+    rule = _DEFAULT_RULES[method.default_backward] if backward is None else backward
+    return rule.apply(fns, method, A)
+
+
+def compute_one(fn: MatrixFunction, method: Method, backward: Backward | None, A: Tensor) -> Tensor:
+    """The core for one function, the matrices last: ``functools.partial`` fixes all else."""
+    return compute((fn,), A, method, backward)[0]
+
+
+def checked(
+    fns: Fns, A: Tensor, method: str | Method, backward: str | Backward | None
+) -> tuple[Tensor, ...]:
+    """What every door does: check the matrices and the options, then call the core."""
+    check_square("A", A)
+    names = isinstance(method, str) and isinstance(backward, str | None)
+    resolve = _cell_of_names if names and not compiling() else check_cell
+    cell = resolve(fns, method, backward)
+    return compute(fns, symmetrised("A", A), *cell)
 
 
 @full_precision
@@ -77,7 +106,7 @@ def sqrtm(
     Reference:
         See the method and the rule; :cite:t:`higham2008functions`, chapter 6.
     """
-    return matrix_functions((SQRT,), A, method, backward)[0]
+    return checked((SQRT,), A, method, backward)[0]
 
 
 @full_precision
@@ -111,7 +140,7 @@ def invsqrtm(
     Reference:
         See the method and the rule; :cite:t:`song2022inverse`.
     """
-    return matrix_functions((INVSQRT,), A, method, backward)[0]
+    return checked((INVSQRT,), A, method, backward)[0]
 
 
 @full_precision
@@ -146,75 +175,5 @@ def sqrtm_and_invsqrtm(
     Reference:
         :cite:t:`song2022inverse`; :cite:t:`higham2008functions`, chapter 6.
     """
-    Y, Z = matrix_functions(ROOTS, A, method, backward)
+    Y, Z = checked(ROOTS, A, method, backward)
     return Y, Z
-
-
-@full_precision
-def logm(
-    A: Tensor, *, method: str | Method = "auto", backward: str | Backward | None = None
-) -> Tensor:
-    r"""Logarithm of symmetric positive definite matrices.
-
-    .. math:: \log A = U \log(\Lambda)\, U^\top
-
-    Args:
-        A: symmetric positive definite matrices, as for :func:`sqrtm`.
-        method: ``"auto"``, ``"eigh"`` or a :class:`SpectralMethod`.
-        backward: ``"loewner"`` (default), a gap rule, or ``"autograd"``.
-
-    Shape:
-        - A: :math:`(*, n, n)`
-        - Output: :math:`(*, n, n)`
-
-    Raises:
-        InvalidValueError: as :func:`sqrtm`.
-        InvalidTypeError: as :func:`sqrtm`.
-        UnsupportedError: for a method or a rule that serves the roots alone.
-        ConvergenceError: as :func:`sqrtm`.
-
-    Example:
-        >>> logm(torch.eye(2))
-        tensor([[0., 0.],
-                [0., 0.]])
-
-    Reference:
-        :cite:t:`ionescu2015matrix`; :cite:t:`higham2008functions`, chapter 11.
-    """
-    return matrix_functions((LOG,), A, method, backward)[0]
-
-
-@full_precision
-def powm(
-    A: Tensor, p: float, *, method: str | Method = "auto", backward: str | Backward | None = None
-) -> Tensor:
-    r"""Real power of symmetric positive definite matrices.
-
-    .. math:: A^p = U \Lambda^p U^\top
-
-    Args:
-        A: symmetric positive definite matrices, as for :func:`sqrtm`.
-        p: any finite exponent; 1/2 and -1/2 are :func:`sqrtm` and :func:`invsqrtm` themselves.
-        method: ``"auto"``, ``"eigh"`` or a :class:`SpectralMethod`.
-        backward: ``"loewner"`` (default), a gap rule, or ``"autograd"``.
-
-    Shape:
-        - A: :math:`(*, n, n)`
-        - Output: :math:`(*, n, n)`
-
-    Raises:
-        InvalidValueError: as :func:`sqrtm`, and if ``p`` is not finite.
-        InvalidTypeError: as :func:`sqrtm`, and if ``p`` is not a real number.
-        UnsupportedError: for a method or a rule that serves the roots alone.
-        ConvergenceError: as :func:`sqrtm`.
-
-    Example:
-        >>> powm(torch.tensor([[8.0, 0.0], [0.0, 27.0]]), 1 / 3)
-        tensor([[2., 0.],
-                [0., 3.]])
-
-    Reference:
-        :cite:t:`li2017second`; :cite:t:`higham2008functions`, chapter 7.
-    """
-    check_number("p", p, -math.inf)
-    return matrix_functions((power(p),), A, method, backward)[0]

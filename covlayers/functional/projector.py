@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_at_most, check_count, check_square
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.checks import check_at_most, check_count
+from covlayers.functional._base.tensors import check_square, full_precision
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.matrix_functions import matrix_functions
+from covlayers.functional.matrix_functions import checked
 from covlayers.functional.rule import Backward
 
 
@@ -81,4 +81,4 @@ def spectral_projector(
     check_square("A", A)
     check_count("rank", rank)
     check_at_most("rank", rank, "A.shape[-1]", A.shape[-1])
-    return matrix_functions((Leading(rank),), A, method, backward)[0]
+    return checked((Leading(rank),), A, method, backward)[0]

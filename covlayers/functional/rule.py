@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.function import compiles_whole, refuse_nested_forward_mode
+from covlayers.functional._base.function import compiling, differentiable, transformed
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.precision import no_autocast
+from covlayers.functional._base.tensors import no_autocast
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
 
@@ -29,6 +30,14 @@ class Backward(ABC):
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]])
     """
+
+    def check(self, fns: Fns) -> None:
+        """Whether ``fns`` can be differentiated so, asked once, before any matrix is there.
+
+        Raises:
+            UnsupportedError: if one of them cannot.
+        """
+        return
 
     @abstractmethod
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
@@ -65,88 +74,71 @@ class Rule(Backward):
         return True
 
     def computes(self, fns: Fns) -> Fns:
-        """The functions to compute so that the rule can read them: ``fns``, and maybe more."""
+        """The functions to compute so that the rule can read them: ``fns``, then maybe more."""
         return fns
 
-    def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
+    def check(self, fns: Fns) -> None:
         for fn in fns:
             if not self.serves(fn):
                 raise UnsupportedError(
                     f"{self} has no formula for {fn.name}; use backward='loewner', which serves "
                     "every matrix function."
                 )
-        computed = self.computes(fns)
-        function = _Ruled if compiles_whole() else _RuledWithJvp
-        outputs = function.apply(A, computed, method, self)
-        # Looked up by name: torch.compile cannot compare frozen dataclasses.
-        by_name = {fn.name: output for fn, output in zip(computed, outputs, strict=False)}
-        return tuple(by_name[fn.name] for fn in fns)
+
+    def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
+        return _ruled(A, self.computes(fns), method, self)[: len(fns)]
 
 
-class _Ruled(torch.autograd.Function):
-    """The method's forward with the rule's backward."""
-
-    generate_vmap_rule = True
+class _Ruled:
+    """The method's outputs, then its spectrum where the rule reads it, with the rule's gradient."""
 
     @staticmethod
     def forward(A: Tensor, fns: Fns, method: Method, rule: Rule) -> tuple[Tensor, ...]:
-        outputs = method.forward(fns, A)
-        return outputs if "spectrum" in rule.reads else outputs[: len(fns)]
+        outputs, spectrum = method.forward(fns, A)
+        if spectrum is None or "spectrum" not in rule.reads:
+            return outputs
+        return *outputs, *[part for part in spectrum if part is not None]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, ctx.fns, _, ctx.rule = inputs
-        ctx.save_for_backward(*_kept(inputs, output))
+    def keep(
+        ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, ...]:
+        A, ctx.fns, _, ctx.rule = inputs
         ctx.set_materialize_grads(False)
+        number, reads = len(ctx.fns), ctx.rule.reads
+        missing = "spectrum" in reads and len(output) == number
+        outputs = output[:number] if "outputs" in reads else (None,) * number
+        return (A if "A" in reads or missing else None, *outputs, *output[number:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         saved = _saved(ctx)
-        terms = [
-            _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, symmetric(grad))
-            for fn, grad in zip(ctx.fns, grads, strict=False)
-            if grad is not None
-        ]
-        return (symmetric(sum(terms[1:], terms[0])) if terms else None), None, None, None
-
-
-class _RuledWithJvp(_Ruled):
-    """The same with forward mode, which torch.compile does not accept in a custom Function."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _Ruled.setup_context(ctx, inputs, output)
-        ctx.save_for_forward(*_kept(inputs, output))
+        total: Tensor | None = None
+        for fn, grad in zip(ctx.fns, grads, strict=False):
+            if grad is not None:
+                term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, symmetric(grad))
+                total = term if total is None else total + term
+        return None if total is None else symmetric(total), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
-        refuse_nested_forward_mode()
         saved = _saved(ctx)
         tangent = symmetric(tangent)
-        roots = (_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns)
+        roots = [_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns]
         # The spectrum is for the rule alone. Its tangent, never used, marks what depends on A,
         # so that a second derivative through a surrogate is noticed.
-        return *roots, *(torch.zeros_like(part) for part in saved.known_spectrum)
+        spectrum = saved.known_spectrum or ()
+        return *roots, *[torch.zeros_like(part) for part in spectrum if part is not None]
 
 
-def _kept(inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-    """``A``, the outputs and the spectrum, in this order; None for what the rule does not read."""
-    A, fns, _, rule = inputs
-    roots, spectrum = output[: len(fns)], output[len(fns) :]
-    missing = "spectrum" in rule.reads and len(spectrum) == 0
-    return (
-        A if "A" in rule.reads or missing else None,
-        *(root if "outputs" in rule.reads else None for root in roots),
-        *spectrum,
-    )
+_ruled = differentiable(_Ruled)
 
 
 def _saved(ctx: Any) -> Saved:
     A, *rest = ctx.saved_tensors
-    roots, spectrum = rest[: len(ctx.fns)], rest[len(ctx.fns) :]
-    names = (fn.name for fn in ctx.fns)
-    outputs = {name: root for name, root in zip(names, roots, strict=True) if root is not None}
-    return Saved(A, outputs, tuple(spectrum))
+    number = len(ctx.fns)
+    outputs = {fn.name: one for fn, one in zip(ctx.fns, rest, strict=False) if one is not None}
+    return Saved(A, outputs, Spectrum(*rest[number:]) if len(rest) > number else None)
 
 
 def _differentiate(
@@ -158,18 +150,28 @@ def _differentiate(
 ) -> Tensor:
     """The rule's formula, which raises when differentiated again unless it is right to do so."""
     with no_autocast(direction):
-        if rule.any_order(fn) or torch.compiler.is_compiling():  # a compiled backward has no next
+        if rule.any_order(fn) or compiling():  # a compiled backward has no next
             return formula(fn, saved, direction)
         with torch.no_grad():
             result = formula(fn, saved, direction)
-    return FirstOrderOnly.apply(result, f"{rule} for {fn.name}", direction, *saved.tensors)
+    return first_order_only(result, f"{rule} for {fn.name}", direction, *saved.tensors)
 
 
-class FirstOrderOnly(torch.autograd.Function):
-    """The identity on a gradient that must not be differentiated: a surrogate's is no function's.
+def first_order_only(result: Tensor, what: str, *sources: Tensor) -> Tensor:
+    """A gradient that must not be differentiated, as a surrogate's is no function's.
 
-    The further inputs are what the gradient was made from, so that autograd comes by here.
+    Args:
+        result: the gradient.
+        what: names it for the error.
+        *sources: what it was made from, so that autograd comes by here.
     """
+    if torch.is_grad_enabled() or transformed():
+        return _FirstOrderOnly.apply(result, what, *sources)
+    return result
+
+
+class _FirstOrderOnly(torch.autograd.Function):
+    """The identity, which raises when differentiated in either mode."""
 
     generate_vmap_rule = True
 
@@ -190,4 +192,4 @@ class FirstOrderOnly(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-        return FirstOrderOnly.backward(ctx)
+        return _FirstOrderOnly.backward(ctx)

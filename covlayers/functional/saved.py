@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import decompose, positive
-from covlayers.functional.core import Spectrum
+from covlayers.functional._base.decomposition import Spectrum, decompose, positive
 
 
 @dataclass(frozen=True)
@@ -16,18 +15,18 @@ class Saved:
     Args:
         A: the matrices ``(*, n, n)``; None for a rule that does not read them.
         outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions.
-        known_spectrum: eigenvalues ``(*, n)`` and eigenvectors, and a residual, where there are.
+        known_spectrum: the spectrum of a method that has one, else None.
 
     Example:
-        >>> saved = Saved(torch.eye(2), outputs={}, known_spectrum=())
-        >>> values, vectors = saved.spectrum
+        >>> saved = Saved(torch.eye(2), outputs={})
+        >>> values, vectors, residual = saved.spectrum
         >>> values
         tensor([1., 1.])
     """
 
     A: Tensor | None
     outputs: Mapping[str, Tensor]
-    known_spectrum: tuple[Tensor, ...]
+    known_spectrum: Spectrum | None = None
 
     @property
     def input(self) -> Tensor:
@@ -37,17 +36,14 @@ class Saved:
 
     @property
     def spectrum(self) -> Spectrum:
-        """The method's spectrum, or that of ``A`` where the method had none."""
-        values, vectors, *_ = self.known_spectrum or decompose(self.input)
-        return positive(values, vectors)
+        """The method's spectrum, or the spectrum of ``A`` where the method had none.
 
-    @property
-    def residual(self) -> Tensor | None:
-        """What the spectrum lacks of ``UᵀAU``, from a method that refines, else None."""
-        return self.known_spectrum[2] if len(self.known_spectrum) > 2 else None
+        Its residual is what the spectrum lacks of ``UᵀAU``, from a method that refines, else None.
+        """
+        return self.known_spectrum or positive(decompose(self.input))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All that is kept."""
-        A = () if self.A is None else (self.A,)
-        return *A, *self.outputs.values(), *self.known_spectrum
+        kept = [self.A, *self.outputs.values(), *(self.known_spectrum or ())]
+        return tuple([one for one in kept if one is not None])

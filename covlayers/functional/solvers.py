@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional import _iterations
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.decomposition import decompose, positive
 from covlayers.functional._base.linalg import frobenius_norm, spectral_bound
-from covlayers.functional._iterations import plain
+from covlayers.functional._iterations.sign import solve_by_sign
+from covlayers.functional._iterations.smith import solve_by_smith
 
 
 class LyapunovSolver(ABC):
@@ -45,7 +45,7 @@ class EighSolver(LyapunovSolver):
     r"""Elementwise in the eigenbasis of ``S``: :math:`\tilde X_{ij} = \tilde Q_{ij}/(s_i+s_j)`."""
 
     def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
-        return positive(*decompose(S))
+        return positive(decompose(S))[:2]
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
         values, vectors = known
@@ -70,17 +70,7 @@ class SignSolver(LyapunovSolver):
         return (frobenius_norm(S),)
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
-        (norm,) = known
-        run = _iterations.sign if _iterations.fits(S, Q) else plain.sign
-        return run(S, Q, norm, self.iterations)
-
-    def factor(self, a: Tensor, b: Tensor) -> Tensor:
-        """``X_ij / Q_ij`` in the eigenbasis, for eigenvalues ``a`` and ``b`` of ``S``."""
-        factor = torch.full_like(a * b, 0.5)
-        for _ in range(self.iterations):
-            factor = factor * (3 - a**2 - b**2 + a * b) / 2
-            a, b = a * (3 - a**2) / 2, b * (3 - b**2) / 2
-        return factor
+        return solve_by_sign(S, Q, known[0], self.iterations)
 
 
 @dataclass(frozen=True)
@@ -111,14 +101,13 @@ class SmithSolver(LyapunovSolver):
         return (spectral_bound(S),)
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
-        (bound,) = known
         eps = torch.finfo(S.dtype).eps
         lower = (8 * eps) ** 0.5 if self.lower is None else self.lower
         # |C| <= (1 - √l)/(1 + √l) for p = √l·bound; after k doublings the error is |C|^(2^(k+1)).
         contraction = 2 * math.atanh(lower**0.5) if lower < 1 else math.inf
         needed = math.ceil(math.log2(max(-math.log(eps) / contraction, 2))) - 1
-        run = _iterations.smith if _iterations.fits(S, Q) else plain.smith
-        return run(S, Q, bound, lower, needed if self.doublings is None else self.doublings)
+        doublings = needed if self.doublings is None else self.doublings
+        return solve_by_smith(S, Q, known[0], lower, doublings)
 
 
 SOLVERS = {"eigh": EighSolver, "sign": SignSolver, "smith": SmithSolver}

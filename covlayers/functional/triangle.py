@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import (
-    check_count,
-    check_flag,
+from covlayers.functional._base.checks import check_count, check_flag
+from covlayers.functional._base.tensors import (
     check_shape,
     check_square,
     check_tensor,
+    full_precision,
 )
-from covlayers.functional._base.precision import full_precision
 
 
 @full_precision
@@ -40,6 +39,11 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
     """
     check_square("A", A)
     check_flag("isometric", isometric)
+    return upper_triangle(A, isometric)
+
+
+def upper_triangle(A: Tensor, isometric: bool = False) -> Tensor:
+    """The core of :func:`triu_vector`."""
     n = A.shape[-1]
     row, column = torch.triu_indices(n, n, device=A.device)
     v = A.flatten(-2).index_select(-1, row * n + column)

@@ -2,8 +2,13 @@
 
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_broadcast, check_same, check_shape, check_tensor
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import (
+    check_broadcast,
+    check_same,
+    check_shape,
+    check_tensor,
+    full_precision,
+)
 
 
 @full_precision

@@ -6,25 +6,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import (
+from covlayers.functional._base.checks import check_number
+from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import (
     check_broadcast,
-    check_number,
     check_positions,
     check_same,
     check_shape,
     check_tensor,
+    full_precision,
 )
-from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import full_precision
 from covlayers.functional._batch.weighted_moments import (
     Shrinkage,
     check_shrinkage,
     weighted_moments,
 )
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import invsqrtm, sqrtm
+from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
+from covlayers.functional.matrix_functions import check_cell, compute
 from covlayers.functional.rule import Backward
-from covlayers.functional.whitening import color
 
 
 class Target(NamedTuple):
@@ -40,21 +40,21 @@ class WhitenColor:
 
     eps: float
     shrinkage: Shrinkage
-    method: str | Method
-    backward: str | Backward | None
+    method: Method
+    backward: Backward | None
 
     def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
         """That of a style ``(*, G, c, M)`` over weighted positions."""
         mean, cov, varies = weighted_moments(style, weights, self.eps, self.shrinkage)
-        root = sqrtm(cov, method=self.method, backward=self.backward)
+        (root,) = compute((SQRT,), cov, self.method, self.backward)
         return Target(mean, torch.where(varies, root, 0))
 
     def transform(self, content: Tensor, target: Target, weights: Tensor | None = None) -> Tensor:
         """The content ``(*, G, c, M)`` with moments of the target over its weighted positions."""
         mean, cov, varies = weighted_moments(content, weights, self.eps, self.shrinkage)
-        W = invsqrtm(cov, method=self.method, backward=self.backward)
+        (W,) = compute((INVSQRT,), cov, self.method, self.backward)
         T = torch.where(varies, target.root @ W, 0)  # one product with the features instead of two
-        return color(content - mean.unsqueeze(-1), target.mean, T)
+        return T @ (content - mean.unsqueeze(-1)) + target.mean.unsqueeze(-1)
 
 
 @full_precision
@@ -116,7 +116,7 @@ def whiten_color(
     check_number("alpha", alpha, 0, 1)
     check_number("eps", eps, 0)
     check_shrinkage(shrinkage)
-    way = WhitenColor(eps, shrinkage, method, backward)
+    way = WhitenColor(eps, shrinkage, *check_cell(ROOTS, method, backward))
     one_group = way.transform(content.unsqueeze(-3), way.target(style.unsqueeze(-3)))
     return torch.lerp(content, one_group.squeeze(-3), alpha)
 

@@ -1,12 +1,13 @@
 """Five matrices that whiten a covariance."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_choice, check_square
-from covlayers.functional._base.decomposition import positive
+from covlayers.functional._base.checks import check_choice
+from covlayers.functional._base.decomposition import Spectrum, positive
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.linalg import (
     cholesky,
@@ -14,18 +15,21 @@ from covlayers.functional._base.linalg import (
     nonzero,
     standardized,
     symmetric,
-    symmetrised,
     trace,
 )
-from covlayers.functional._base.precision import full_precision
-from covlayers.functional.core import Method
-from covlayers.functional.eigendecomposition import eigh
-from covlayers.functional.matrix_functions import invsqrtm
+from covlayers.functional._base.tensors import check_square, full_precision, symmetrised
+from covlayers.functional.backwards._gap_rule import GapRule
+from covlayers.functional.backwards.autograd import Autograd
+from covlayers.functional.core import Method, SpectralMethod
+from covlayers.functional.eigendecomposition import check_spectral, decomposed
+from covlayers.functional.functions import INVSQRT
+from covlayers.functional.matrix_functions import check_cell, compute_one
 from covlayers.functional.methods.auto import Auto
 from covlayers.functional.rule import Backward
 
 MethodLike = str | Method
 BackwardLike = str | Backward | None
+Whitening = Callable[[Tensor], Tensor]
 
 
 @full_precision
@@ -76,55 +80,72 @@ def whitening_matrix(
         :cite:t:`kessy2018optimal`.
     """
     check_square("cov", cov)
+    whiten_by = whitening(kind, method, backward)
+    return symmetric(cov) if cov.numel() == 0 else whiten_by(symmetrised("cov", cov))
+
+
+def whitening(kind: str, method: MethodLike, backward: BackwardLike) -> Whitening:
+    """The core: a function from symmetric covariances to their whitening matrices.
+
+    Raises:
+        InvalidValueError: for an unknown name.
+        InvalidTypeError: for an object of another family.
+        UnsupportedError: if method or rule do not fit the kind.
+    """
     check_choice("kind", kind, tuple(_KINDS))
-    if cov.numel() == 0:
-        return symmetric(cov)
-    cov = symmetrised("cov", cov)
-    return _KINDS[kind](cov, method, backward)
+    return _KINDS[kind](method, backward)
 
 
-def _zca(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
+def _zca(method: MethodLike, backward: BackwardLike) -> Whitening:
     # What refinement restores, an estimated covariance does not have.
-    chosen = Auto(refine=False) if method == "auto" else method
-    return invsqrtm(cov, method=chosen, backward=backward)
+    chosen = Auto(refine=False) if isinstance(method, str) and method == "auto" else method
+    return partial(compute_one, INVSQRT, *check_cell((INVSQRT,), chosen, backward))
 
 
-def _pca(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
-    spectrum = eigh(cov, method=method, backward=backward or "exact_gaps")
-    values, vectors = positive(*spectrum)
+def _pca(method: MethodLike, backward: BackwardLike) -> Whitening:
+    return partial(_rotated, *check_spectral(method, backward or "exact_gaps"))
+
+
+def _rotated(method: SpectralMethod, rule: GapRule | Autograd, cov: Tensor) -> Tensor:
+    values, vectors, _ = positive(Spectrum(*decomposed(cov, method, rule)))
     return (values.rsqrt().unsqueeze(-1) * vectors.mT).flip(-2)
 
 
-def _cholesky(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
+def _cholesky(method: MethodLike, backward: BackwardLike) -> Whitening:
     if method != "auto" or backward is not None:
         raise UnsupportedError(
             "kind='cholesky' has its own factorisation and exact gradient; leave method='auto' and "
             f"backward=None, got method={method!r}, backward={backward!r}."
         )
+    return _inverse_factor
+
+
+def _inverse_factor(cov: Tensor) -> Tensor:
     identity = identity_like(cov)
     singular = torch.linalg.cholesky_ex(cov.detach()).info[..., None, None] > 0
     noise = cov.shape[-1] * torch.finfo(cov.dtype).eps * nonzero(trace(cov.detach()))
-    # It reads the lower triangle; a tangent is that of the symmetric part.
+    # Cholesky reads the lower triangle; the gradient is that of the symmetric part.
     factor = cholesky(symmetric(cov) + torch.where(singular, nonzero(noise), 0.0) * identity)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 
 
-def _correlated(
-    whitening: Callable[[Tensor, MethodLike, BackwardLike], Tensor],
-) -> Callable[[Tensor, MethodLike, BackwardLike], Tensor]:
-    """The whitening of the correlation matrix, after standardisation."""
-
-    def matrix(cov: Tensor, method: MethodLike, backward: BackwardLike) -> Tensor:
-        correlation, scale = standardized(cov)
-        return whitening(correlation, method, backward) * scale[..., None, :]
-
-    return matrix
+def _zca_cor(method: MethodLike, backward: BackwardLike) -> Whitening:
+    return partial(_after_standardisation, _zca(method, backward))
 
 
-_KINDS = {
+def _pca_cor(method: MethodLike, backward: BackwardLike) -> Whitening:
+    return partial(_after_standardisation, _pca(method, backward))
+
+
+def _after_standardisation(whiten_correlation: Whitening, cov: Tensor) -> Tensor:
+    correlation, scale = standardized(cov)
+    return whiten_correlation(correlation) * scale[..., None, :]
+
+
+_KINDS: dict[str, Callable[[MethodLike, BackwardLike], Whitening]] = {
     "zca": _zca,
     "pca": _pca,
     "cholesky": _cholesky,
-    "zca_cor": _correlated(_zca),
-    "pca_cor": _correlated(_pca),
+    "zca_cor": _zca_cor,
+    "pca_cor": _pca_cor,
 }

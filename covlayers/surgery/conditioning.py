@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_model
 from covlayers.functional._base.decomposition import decompose
-from covlayers.functional._base.precision import no_autocast
+from covlayers.functional._base.tensors import no_autocast
 from covlayers.modules.norms.running_moments import RunningMoments
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import check_tensor
+from covlayers.functional._base.tensors import check_tensor
 
 
 class ClassTokenFirst(nn.Module):

@@ -72,3 +72,14 @@ def test_tables_of_layers_and_promises(page: ModuleType) -> None:
     assert page.table(("", "ms"), [("a", page.number(1234.5))]).splitlines()[-1] == "| a | 1234 |"
     assert page.number(None) == "–"
     assert page.unbroken(2e-5) == "2e\N{NON-BREAKING HYPHEN}05"
+
+
+def test_a_call_has_its_ratio_target_and_count(page: ModuleType) -> None:
+    results = json.loads((DOCS.parent / "benchmarks/results/overhead-cpu.json").read_text())
+    text = page.PARTS["overhead"](results)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    (root,) = (row for row in rows if row[:3] == ["sqrtm", "1 × 4 × 4", "step"])
+    assert root[-1] == "1.2"
+    (fitted,) = (row for row in rows if row[:1] == ["ZCAWhitening"] and len(row) == 6)
+    assert fitted[2:4] == ["–", "–"]
+    assert all(int(count) > 0 for count in fitted[4:])

@@ -139,12 +139,17 @@ def test_a_slow_cell_is_timed_once(
     assert row["value_error"] > 0
 
 
-def test_a_block_of_calls_is_one_sample(measure: ModuleType) -> None:
+def test_a_block_of_calls_is_one_sample(
+    measure: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that moves in the calls alone, by a part of a block each."""
     calls = []
-    ((median, iqr),) = measure.milliseconds([lambda: calls.append(0)], 1e-3)
-    assert len(calls) > 100
-    assert 0 < median < 1
-    assert iqr >= 0
+    call = measure.BLOCK_S / 8.5
+    monkeypatch.setattr(measure, "perf_counter", lambda: call * len(calls))
+    ((median, iqr),) = measure.milliseconds([lambda: calls.append(0)], measure.BLOCK_S)
+    assert len(calls) == measure.ROUNDS * (1 + 8)
+    assert median == pytest.approx(1e3 * call)
+    assert iqr == pytest.approx(0)
 
 
 def test_incomplete_results_are_refused(

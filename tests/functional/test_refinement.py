@@ -25,25 +25,29 @@ def errors(name: str, A: torch.Tensor, method: F.Method) -> tuple[float, float]:
     return relative_error(Y, exact(name, A)), relative_error(grad, expected)
 
 
-# Measured: the inverse root's value and gradient 7e-5 and 3e-4 at worst, the root's 2e-6 and 8e-5.
+# Of value and gradient. Measured with torch 2.11 and 2.14, on one and two threads, over eight
+# draws: at most 1.7e-6 and 3.4e-5 for the root, 3.9e-5 and 1.1e-4 for its inverse. Without
+# refinement, at n = 200, at least 7.2e-6 and 2.1e-4, 4.7e-4 and 1.2e-3.
+BOUNDS = {"sqrtm": (4e-6, 2e-4), "invsqrtm": (1e-4, 6e-4)}
+
+
 @pytest.mark.parametrize("n", [16, 64, 200])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_digits_of_ill_conditioned_matrices(name: str, n: int) -> None:
     A = spd(8, n=n, condition=1e4).float()
     value, gradient = errors(name, A, REFINED)
-    plain_value, plain_gradient = errors(name, A, F.Eigh())
-    assert value < (1e-4 if name == "invsqrtm" else 1e-5)
-    assert gradient < 1e-3
-    assert value < 0.3 * plain_value
-    assert gradient < 0.3 * plain_gradient
+    assert value < BOUNDS[name][0]
+    assert gradient < BOUNDS[name][1]
 
 
-@pytest.mark.parametrize("function", [F.logm, lambda A, **m: F.powm(A, -0.8, **m)])
-def test_digits_of_other_functions(function) -> None:
+# Measured as above: at most 4.5e-6 and 5.2e-5, without refinement at least 4.3e-5 and 4.6e-4.
+@pytest.mark.parametrize(
+    ("function", "bound"), [(F.logm, 2e-5), (lambda A, **m: F.powm(A, -0.8, **m), 2e-4)]
+)
+def test_digits_of_other_functions(function, bound: float) -> None:
     A = spd(8, n=64, condition=1e4)
     expected = function(A, method=F.Eigh())
-    wrong = [relative_error(function(A.float(), method=m), expected) for m in (REFINED, F.Eigh())]
-    assert wrong[0] < 0.5 * wrong[1]
+    assert relative_error(function(A.float(), method=REFINED), expected) < bound
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -1,4 +1,4 @@
-"""Run every kernel in Triton's interpreter and print its errors, and those of its twin, as JSON.
+"""Run every kernel in Triton's interpreter and print its errors, with their bounds, as JSON.
 
 A program of its own: the interpreter must be chosen before the kernels are imported.
 """
@@ -17,6 +17,8 @@ EPS = torch.finfo(torch.float32).eps
 MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
 SCHULZ = [1.5, -0.5, 0.0] * 5
 LOWER, DOUBLINGS = (8 * EPS) ** 0.5, 7
+ALLOWED = 1e-5
+"""Measured: 3.9e-6 at most, of the root, for the products whose error does not grow with κ."""
 
 
 def bound(S: Tensor) -> Tensor:
@@ -40,43 +42,35 @@ def main() -> None:
 
     records: list[tuple[str, float, float]] = []
 
-    def note(what: str, kernel: Tensor, twin: Tensor, expected: Tensor) -> None:
+    def note(what: str, kernel: Tensor, expected: Tensor, allowed: float = ALLOWED) -> None:
         if kernel.shape != expected.shape or not kernel.is_contiguous():
             records.append((what, float("inf"), 0.0))
         elif kernel.numel():
-            records.append((what, error(kernel, expected), error(twin, expected)))
+            records.append((what, error(kernel, expected), allowed))
 
     sizes = [2, 5, 16, 17, 33, 64]
     cases = [*product(sizes, [(3,)], [1e2, 1e4]), *product([5, 17], [(), (0,), (2, 2)], [1e2])]
     for n, batch, condition in cases:
         case = f"n={n} batch={batch} condition={condition:.0e}"
+        grows = condition * EPS  # measured: 3.9e-6 of 1.2e-5, and 2.7e-4 of 1.2e-3
         A = 3 * spd(*batch, n=n, condition=condition).float()
         roots = launch.launch_roots(A, MINIMAX, True)
-        twins = plain.roots(A, MINIMAX, True)
-        for name, kernel, twin in zip(("sqrtm", "invsqrtm"), roots, twins, strict=True):
-            note(f"{name} {case}", kernel, twin, exact(name, A))
-        schulz, twins = launch.launch_roots(A, SCHULZ, False), plain.roots(A, SCHULZ, False)
-        for kernel, twin, expected in zip(
-            schulz, twins, plain.roots(A.double(), SCHULZ, False), strict=True
-        ):
-            note(f"newton_schulz {case}", kernel, twin, expected)
+        note(f"sqrtm {case}", roots[0], exact("sqrtm", A))
+        note(f"invsqrtm {case}", roots[1], exact("invsqrtm", A), grows)
+        schulz = launch.launch_roots(A, SCHULZ, False)
+        for kernel, expected in zip(schulz, plain.roots(A.double(), SCHULZ, False), strict=True):
+            note(f"newton_schulz {case}", kernel, expected)
 
         S, Q = symmetric(exact("sqrtm", A).float()), weights_like(A)
         kernel = launch.launch_smith(S, Q, bound(S), LOWER, DOUBLINGS)
-        twin = plain.smith(S, Q, bound(S), LOWER, DOUBLINGS)
-        note(f"smith {case}", kernel, twin, lyapunov_solution(S, Q))
+        note(f"smith {case}", kernel, lyapunov_solution(S, Q))
         kernel = launch.launch_sign(S, Q, bound(S), 8)
-        twin = plain.sign(S, Q, bound(S), 8)
-        note(f"sign {case}", kernel, twin, plain.sign(S.double(), Q.double(), bound(S).double(), 8))
+        note(f"sign {case}", kernel, plain.sign(S.double(), Q.double(), bound(S).double(), 8))
 
-        for name in ("sqrtm", "invsqrtm"):
-            gradients = []
-            for module, prefix in ((launch, "launch_"), (plain, "")):
-                Y, Z = map(symmetric, getattr(module, f"{prefix}roots")(A, MINIMAX, True))
-                rhs = symmetric(Q) if name == "sqrtm" else -Z @ symmetric(Q) @ Z
-                solve = getattr(module, f"{prefix}smith")
-                gradients.append(solve(Y, rhs, bound(Y), LOWER, DOUBLINGS))
-            note(f"gradient of {name} {case}", *gradients, exact_gradient(name, A, Q))
+        Y, Z = map(symmetric, roots)
+        for name, rhs in (("sqrtm", symmetric(Q)), ("invsqrtm", -Z @ symmetric(Q) @ Z)):
+            gradient = launch.launch_smith(Y, rhs, bound(Y), LOWER, DOUBLINGS)
+            note(f"gradient of {name} {case}", gradient, exact_gradient(name, A, Q), grows)
 
     A = spd(5, n=5).float()
     A[1] = 0
@@ -88,17 +82,17 @@ def main() -> None:
             nan = torch.isnan(twin).all((-2, -1))
             strangers = (torch.isnan(kernel).all((-2, -1)) != nan).sum()
             records.append((f"NaN alone, tight={tight}", float(strangers), 0.0))
-            note(f"beside NaN, tight={tight}", kernel[~nan], twin[~nan], twin[~nan].double())
-            note(f"zero, tight={tight}", kernel[1], twin[1], twin[1].double())
+            note(f"beside NaN, tight={tight}", kernel[~nan], twin[~nan].double())
+            note(f"zero, tight={tight}", kernel[1], twin[1].double())
 
     strided = spd(4, n=5, condition=50.0).float().mT[::2].permute(1, 2, 0).contiguous()
     strided = strided.permute(2, 0, 1)
-    roots, twins = launch.launch_roots(strided, MINIMAX, True), plain.roots(strided, MINIMAX, True)
-    note("strided sqrtm", roots[0], twins[0], exact("sqrtm", strided))
+    root, _ = launch.launch_roots(strided, MINIMAX, True)
+    note("strided sqrtm", root, exact("sqrtm", strided))
     Q = weights_like(strided).mT
     one = bound(strided)[:1].squeeze(0)  # broadcast
-    kernel, twin = (f(strided, Q, one, LOWER, 8) for f in (launch.launch_smith, plain.smith))
-    note("strided smith", kernel, twin, lyapunov_solution(strided, Q))
+    kernel = launch.launch_smith(strided, Q, one, LOWER, 8)
+    note("strided smith", kernel, lyapunov_solution(strided, Q))
     print(json.dumps(records))
 
 

@@ -1,19 +1,18 @@
-"""The kernels, in Triton's interpreter, against their twins and against float64."""
+"""The kernels, in Triton's interpreter, against float64."""
 
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
-ROOT = Path(__file__).parents[2]
 
 
-def test_as_accurate_as_the_twin() -> None:
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+def test_errors_are_within_their_bounds() -> None:
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | paths | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(
         [sys.executable, "-m", "tests.kernels.interpreted"],
         env=environment,
@@ -23,7 +22,4 @@ def test_as_accurate_as_the_twin() -> None:
     assert run.returncode == 0, run.stderr
     records = json.loads(run.stdout)
     assert len(records) > 100
-    failed = [
-        (what, kernel, twin) for what, kernel, twin in records if not kernel <= max(2 * twin, 1e-5)
-    ]
-    assert not failed
+    assert [record for record in records if not record[1] <= record[2]] == []

@@ -8,91 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
+from covlayers.functional._base.function import compiling
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 T = TypeVar("T")
-
-
-def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
-    """A real floating point tensor with at least ``min_dim`` dimensions."""
-    if not isinstance(x, Tensor):
-        raise InvalidTypeError(
-            f"{name} must be a torch.Tensor, got {type(x).__name__}; torch.as_tensor makes one."
-        )
-    if x.dtype not in FLOATS:
-        raise InvalidTypeError(
-            f"{name} must have a real floating dtype (float16, bfloat16, float32 or float64), "
-            f"got {x.dtype}; convert it first, e.g. {name}.float()."
-        )
-    if x.dim() < min_dim:
-        raise InvalidValueError(
-            f"{name} must have at least {min_dim} dimensions, got shape {tuple(x.shape)}; "
-            f"{name}.unsqueeze(0) adds one."
-        )
-
-
-def check_square(name: str, A: Tensor) -> None:
-    """A batch of square matrices ``(*, n, n)``."""
-    check_tensor(name, A, 2)
-    if A.shape[-1] != A.shape[-2]:
-        raise InvalidValueError(
-            f"{name} must be square in its last two dimensions, got shape {tuple(A.shape)}; "
-            "covariance(x) makes a square matrix of features (*, C, M)."
-        )
-
-
-def check_same(first_name: str, first: Tensor, name: str, x: Tensor) -> None:
-    """Two tensors of one dtype on one device."""
-    if x.dtype != first.dtype:
-        raise InvalidTypeError(
-            f"{name} must have the dtype of {first_name}, {first.dtype}, got {x.dtype}; "
-            f"convert one of them, e.g. {name}.to({first_name})."
-        )
-    if x.device != first.device:
-        raise InvalidValueError(
-            f"{name} must be on the device of {first_name}, {first.device}, got {x.device}; "
-            f"move one of them, e.g. {name}.to({first_name})."
-        )
-
-
-def check_shape(name: str, x: Tensor, expected: tuple[int, ...], reason: str) -> None:
-    """The last dimensions of ``x`` are ``expected``."""
-    if tuple(x.shape[x.dim() - len(expected) :]) != expected:
-        raise InvalidValueError(
-            f"{name} must have shape (*, {', '.join(map(str, expected))}) {reason}, "
-            f"got {tuple(x.shape)}."
-        )
-
-
-def check_channels(name: str, x: Tensor, argument: str, channels: int) -> None:
-    """Features ``(N, C, *)`` with the channels that a layer was built for."""
-    check_tensor(name, x, 2)
-    if x.shape[1] != channels:
-        raise InvalidValueError(
-            f"{name} must have {argument}={channels} channels in dimension 1, got shape "
-            f"{tuple(x.shape)}."
-        )
-
-
-def check_broadcast(first_name: str, first: Tensor, name: str, x: Tensor) -> None:
-    """Two batches of matrices whose batch dimensions broadcast."""
-    try:
-        torch.broadcast_shapes(first.shape[:-2], x.shape[:-2])
-    except RuntimeError:
-        raise InvalidValueError(
-            f"{name} must have batch dimensions that broadcast with those of {first_name}, "
-            f"{tuple(first.shape[:-2])}, got {tuple(x.shape[:-2])}; one matrix fits any batch."
-        ) from None
-
-
-def check_positions(name: str, x: Tensor, at_least: int, first: int = -1) -> None:
-    """Enough positions, from dimension ``first`` on, for a covariance."""
-    if math.prod(x.shape[first:]) < at_least:
-        where = "in its last dimension" if first == -1 else f"from dimension {first} on"
-        raise InvalidValueError(
-            f"{name} must have at least {at_least} positions {where}, got shape "
-            f"{tuple(x.shape)}; a covariance needs several observations of each channel."
-        )
 
 
 def check_count(name: str, value: int, at_least: int = 1) -> None:
@@ -160,15 +79,6 @@ def check_number(
         raise InvalidValueError(f"{name} must lie in {bracket}{low}, {high}], got {value}.")
 
 
-def check_values(name: str, x: Tensor, fine: Tensor, expected: str) -> None:
-    """Every value of ``x`` is ``fine``; a compiled graph, which cannot branch on it, asserts it."""
-    if torch.compiler.is_compiling():
-        torch._assert_async(fine.all(), f"{name} must {expected}")
-    elif not fine.all():
-        some = x.detach()[~fine][:3].tolist()
-        raise InvalidValueError(f"{name} must {expected}, got {some}.")
-
-
 def check_choice(name: str, value: str, menu: tuple[str, ...]) -> None:
     """One of a few words."""
     if value not in menu:
@@ -176,7 +86,7 @@ def check_choice(name: str, value: str, menu: tuple[str, ...]) -> None:
 
 
 def choose(name: str, value: Any, menu: Mapping[str, Callable[[], T]], family: type[T]) -> T:
-    """The object of a family that ``value`` stands for: itself, or a fresh one of the menu."""
+    """The object of a family that ``value`` stands for: itself, or one that the menu builds."""
     if isinstance(value, family):
         return value
     if isinstance(value, str):
@@ -189,3 +99,12 @@ def choose(name: str, value: Any, menu: Mapping[str, Callable[[], T]], family: t
     raise InvalidTypeError(
         f"{name} must be one of {sorted(menu)} or a {family.__name__}, got {value!r}{hint}."
     )
+
+
+def check_values(name: str, x: Tensor, fine: Tensor, expected: str) -> None:
+    """Every value of ``x`` is ``fine``; a compiled graph, which cannot branch on it, asserts it."""
+    if compiling():
+        torch._assert_async(fine.all(), f"{name} must {expected}")
+    elif not fine.all():
+        some = x.detach()[~fine][:3].tolist()
+        raise InvalidValueError(f"{name} must {expected}, got {some}.")

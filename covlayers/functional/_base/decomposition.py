@@ -1,36 +1,55 @@
 """The eigendecomposition that the library uses: it survives NaN, retries, and knows its noise."""
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import ConvergenceError, LinAlgError
-from covlayers.functional._base.linalg import (
-    BEYOND_ROUNDING,
-    identity_like,
-    largest,
-    nonzero,
-    seen_all,
-)
+from covlayers.functional._base.function import compiling, readable
+from covlayers.functional._base.linalg import BEYOND_ROUNDING, identity_like, largest, nonzero
 
 
-def decompose(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues ``(*, n)``, ascending, and eigenvectors ``(*, n, n)`` of symmetric matrices.
+class Spectrum(NamedTuple):
+    r"""Eigenvalues and eigenvectors, and what they leave out of the matrix.
+
+    .. math:: A = U (\Lambda + R)\, U^\top
+    """
+
+    values: Tensor  # (*, n), ascending
+    vectors: Tensor  # (*, n, n), in columns
+    residual: Tensor | None = None  # R, (*, n, n), of a method that refines
+
+
+def decompose(A: Tensor) -> Spectrum:
+    """The spectrum of symmetric matrices ``(*, n, n)``.
 
     A non-finite matrix gives NaN and leaves its neighbours exact.
 
     Raises:
         ConvergenceError: if LAPACK does not converge, not even in float64; names the matrix.
     """
+    if readable(A):
+        try:
+            values, vectors = torch.linalg.eigh(A)
+        except LinAlgError:  # as of a matrix that is not finite
+            return _finite_ones(A)
+        if math.isfinite(values.detach().sum()):
+            return Spectrum(values, vectors)
+    return _finite_ones(A)
+
+
+def _finite_ones(A: Tensor) -> Spectrum:
+    """The spectra of the matrices that are finite, NaN for the others."""
     finite = largest(A.detach())[..., None, None] < torch.inf
-    if seen_all(finite):
-        return _eigh(A)
     safe = torch.where(finite, A, identity_like(A))
-    values, vectors = torch.linalg.eigh(safe) if torch.compiler.is_compiling() else _eigh(safe)
+    values, vectors = torch.linalg.eigh(safe) if compiling() else _or_in_float64(safe)
     spoilt = torch.where(finite, 0.0, torch.nan).to(A.dtype)
-    return values + spoilt.squeeze(-1), vectors + spoilt
+    return Spectrum(values + spoilt.squeeze(-1), vectors + spoilt)
 
 
-def _eigh(A: Tensor) -> tuple[Tensor, Tensor]:
+def _or_in_float64(A: Tensor) -> tuple[Tensor, Tensor]:
     try:
         values, vectors = torch.linalg.eigh(A)
     except LinAlgError:
@@ -45,15 +64,20 @@ def _eigh(A: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(A.dtype), vectors.to(A.dtype)
 
 
-def positive(values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def positive(spectrum: Spectrum) -> Spectrum:
     r"""The spectrum of positive semi-definite matrices, raised out of the rounding noise.
 
     Eigenvalues below :math:`\epsilon \lambda_{\max}` (machine epsilon) are raised to it, those
     of a zero matrix to :math:`\text{tiny}^{3/8}`. A matrix with an eigenvalue below
     :math:`-0.01 \max|\lambda|` has no real root, and gives NaN.
     """
+    values, vectors, residual = spectrum
     known = values.detach()
-    low, high = known[..., :1], known[..., -1:]
-    floor = nonzero(torch.finfo(values.dtype).eps * high)
-    indefinite = low < -BEYOND_ROUNDING * high
-    return torch.maximum(values, torch.where(indefinite, torch.nan, floor)), vectors
+    indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
+    floor = torch.where(indefinite, torch.nan, noise_of(known))
+    return Spectrum(torch.maximum(values, floor), vectors, residual)
+
+
+def noise_of(values: Tensor) -> Tensor:
+    """What rounding makes of an eigenvalue zero, ``(*, 1)``, beside ascending ``values``."""
+    return nonzero(torch.finfo(values.dtype).eps * values[..., -1:])

@@ -1,6 +1,10 @@
-"""Custom Functions under ``torch.func``, where PyTorch alone would lose part of a derivative."""
+"""Custom autograd Functions: the one place that knows Dynamo and ``torch.func``."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from covlayers.functional._base.errors import UnsupportedError
@@ -8,6 +12,89 @@ from covlayers.functional._base.errors import UnsupportedError
 _functorch = torch._C._functorch
 # Before, behind a graph that ended, the pullback of torch.func.vjp was zero (pytorch#172386).
 _MAY_END_A_GRAPH = torch.__version__ >= "2.13"
+compiling = torch.compiler.is_compiling
+T = TypeVar("T")
+
+
+class Formulas(Protocol):
+    """What :func:`differentiable` wants: a value, what to keep of it, and two derivatives."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Any:
+        """The value: a tensor, or a tuple of tensors."""
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Iterable[Tensor | None]:
+        """The inputs and outputs that the derivatives read; sets all else on ``ctx``."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """The vector-Jacobian product, one entry for each input."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """The Jacobian-vector product, one entry for each output."""
+
+
+def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
+    """A function with the value and the derivatives of ``formulas``.
+
+    Without a derivative to take it is ``forward`` alone. Eager reverse mode takes the Function that
+    costs least. The transforms of ``torch.func`` and forward mode take one with all that they ask
+    for; ``torch.compile`` takes one without ``jvp``, which it does not accept.
+    """
+
+    class Cheap(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = formulas.forward(*inputs)
+            ctx.save_for_backward(*formulas.keep(ctx, inputs, output))
+            return output
+
+        backward = formulas.backward
+
+    class Compiled(torch.autograd.Function):
+        generate_vmap_rule = True
+        forward = formulas.forward
+        backward = formulas.backward
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.save_for_backward(*formulas.keep(ctx, inputs, output))
+
+    class Transformed(torch.autograd.Function):
+        generate_vmap_rule = True
+        forward = formulas.forward
+        backward = formulas.backward
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            kept = tuple(formulas.keep(ctx, inputs, output))
+            ctx.save_for_backward(*kept)
+            ctx.save_for_forward(*kept)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            _refuse_nested_forward_mode()
+            return formulas.jvp(ctx, *tangents)
+
+    def apply(*inputs: Any) -> Any:
+        if compiling():
+            return (Compiled if _compiles_whole() else Transformed).apply(*inputs)
+        if transformed():
+            return Transformed.apply(*inputs)
+        if torch.is_grad_enabled():
+            for one in inputs:
+                if isinstance(one, Tensor) and one.requires_grad:
+                    return Cheap.apply(*inputs)
+        return formulas.forward(*inputs)
+
+    return apply
+
+
+def transformed() -> bool:
+    """Whether a transform of ``torch.func`` or forward mode is active."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def in_forward_mode() -> bool:
@@ -15,18 +102,34 @@ def in_forward_mode() -> bool:
     return forward_ad._current_level >= 0
 
 
-def compiles_whole() -> bool:
-    """Whether a graph is being compiled that nothing but its own backward pass differentiates.
+def exporting() -> bool:
+    """Whether a graph is being exported; torch 2.11 says so in every compiled one too."""
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
+def readable(A: Tensor) -> bool:
+    """Whether the host may look at values of ``A`` without harm.
+
+    It may not on an accelerator, which would be waited for, in a compiled graph, which would break,
+    and under transforms or fake tensors, which have no values.
+    """
+    return A.device.type == "cpu" and not compiling() and _has_values(A)
+
+
+def _has_values(A: Tensor) -> bool:
+    return not transformed() and type(A) in (Tensor, torch.nn.Parameter)
+
+
+def _compiles_whole() -> bool:
+    """Whether nothing but its own backward pass differentiates the graph that is being compiled.
 
     Under a transform of ``torch.func`` the compiler would differentiate the steps of a Function in
-    place of its rule, or lose what the rule depends on, without a word (pytorch#193279,
+    place of its formulas, or lose what they depend on, without a word (pytorch#193279,
     pytorch#192985). There the graph ends, and what is eager is right.
 
     Raises:
         UnsupportedError: where that would happen, and PyTorch is too old for a graph to end.
     """
-    if not torch.compiler.is_compiling():
-        return False
     if not _MAY_END_A_GRAPH:
         _refuse_transforms_that_lose_rules()
     elif _functorch.get_dynamic_layer_stack_depth() or in_forward_mode():
@@ -47,12 +150,20 @@ def _refuse_transforms_that_lose_rules() -> None:
         )
 
 
-# All that torch.compiler.assume_constant_result does, but that loads the compiler.
-_refuse_transforms_that_lose_rules._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def compile_time(function: Callable[..., T]) -> Callable[..., T]:
+    """A function of plain numbers that a compiled graph runs once, and takes the result of.
+
+    The same as ``torch.compiler.assume_constant_result``, which loads the compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
-def refuse_nested_forward_mode() -> None:
-    """For the ``jvp`` of a Function, which PyTorch differentiates no further forwards.
+compile_time(_refuse_transforms_that_lose_rules)
+
+
+def _refuse_nested_forward_mode() -> None:
+    """For a ``jvp``, which PyTorch differentiates no further forwards.
 
     Raises:
         UnsupportedError: under two forward derivatives, of which the outer one would lose terms

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.function import in_forward_mode
+from covlayers.functional._base.function import exporting, in_forward_mode
 
 # Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
 # entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
@@ -43,16 +42,6 @@ def nonzero(scale: Tensor) -> Tensor:
     gradient, which grows with the third power of the inverse root.
     """
     return torch.where(scale > 0, scale, torch.finfo(scale.dtype).tiny ** 0.375)
-
-
-def gram(z: Tensor) -> Tensor:
-    """``z zᵀ``; of long rows on a CPU three blocks of four, as the fourth is one transposed."""
-    n, M = z.shape[-2:]
-    if z.device.type != "cpu" or n < 32 or 4 * n > M:
-        return z @ z.mT
-    above, below = z.tensor_split(2, -2)
-    top, corner = above @ z.mT, below @ below.mT
-    return torch.cat([top, torch.cat([top[..., above.shape[-2] :].mT, corner], -1)], -2)
 
 
 def trace(A: Tensor) -> Tensor:
@@ -94,6 +83,11 @@ def cholesky(A: Tensor) -> Tensor:
     return factor + torch.where(failed > 0, torch.nan, 0.0).to(A.dtype)[..., None, None]
 
 
+def solve(M: Tensor, rhs: Tensor) -> Tensor:
+    """``M⁻¹ rhs`` of positive definite matrices, NaN where one is not."""
+    return torch.cholesky_solve(rhs, cholesky(M))
+
+
 def semidefinite(A: Tensor) -> Tensor:
     """``A``, with NaN for a matrix with an eigenvalue below -1% of its Frobenius norm.
 
@@ -102,51 +96,10 @@ def semidefinite(A: Tensor) -> Tensor:
     """
     if exporting():
         return A
-    lifted = A.detach() + BEYOND_ROUNDING * frobenius_norm(A.detach()) * identity_like(A)
-    indefinite = torch.linalg.cholesky_ex(lifted).info > 0
-    return A + torch.where(indefinite, torch.nan, 0.0).to(A.dtype)[..., None, None]
-
-
-def exporting() -> bool:
-    """Whether a graph is being exported; torch 2.11 says so in every compiled one too."""
-    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
-
-
-def symmetrised(name: str, A: Tensor) -> Tensor:
-    """The symmetric part of a batch of matrices that are symmetric up to rounding.
-
-    A matrix with a non-finite entry becomes NaN as a whole. So does one far from symmetric where
-    its values cannot be looked at without harm (an accelerator, a compiled graph, vmap);
-    elsewhere it raises.
-    """
-    values = A.detach()
-    asymmetry = (values - values.mT).amax((-2, -1))  # as large as the opposite
-    if seen_all(asymmetry == 0):  # which no matrix with a non-finite entry has
-        return A
-    peak = largest(values)
-    far = asymmetry > BEYOND_ROUNDING * peak
-    if seen_all(~far) is False:
-        raise InvalidValueError(
-            f"{name} must be symmetric in its last two dimensions, got a matrix whose asymmetry "
-            f"exceeds {BEYOND_ROUNDING:.0%} of its largest entry; pass ({name} + {name}.mT) / 2 "
-            "if the symmetric part is what you mean."
-        )
-    spoilt = torch.where(far | ~torch.isfinite(peak), torch.nan, 0.0).to(A.dtype)
-    return symmetric(A) + spoilt[..., None, None]
-
-
-def seen_all(flags: Tensor) -> bool | None:
-    """Whether all flags are set, or None where a host may not look without harm.
-
-    That is an accelerator, which would be waited for, a compiled graph, which would break, and
-    vmap, under which there is no value.
-    """
-    if torch.compiler.is_compiling() or flags.device.type != "cpu":
-        return None
-    try:
-        return bool(flags.all())
-    except RuntimeError:  # vmap and fake tensors have no value to look at
-        return None
+    norm = frobenius_norm(A.detach())
+    lifted = A.detach() + BEYOND_ROUNDING * norm * identity_like(A)
+    indefinite = torch.linalg.cholesky_ex(lifted).info[..., None, None] > 0
+    return A + torch.where(indefinite | torch.isinf(norm), torch.nan, 0.0).to(A.dtype)
 
 
 def polynomials(B: Tensor, *coefficients: Sequence[float]) -> tuple[Tensor, ...]:
@@ -155,20 +108,19 @@ def polynomials(B: Tensor, *coefficients: Sequence[float]) -> tuple[Tensor, ...]
     The powers up to :math:`s \approx \sqrt{K}` are shared; each polynomial then is a Horner
     scheme in :math:`B^s` with :math:`\lceil (K+1)/s \rceil - 1` products.
     """
-    longest = max(len(c) for c in coefficients)
+    longest = max([len(c) for c in coefficients])
     s = max(1, round(longest**0.5))
     powers = [identity_like(B), B]
     while len(powers) <= s:
         powers.append(powers[-1] @ B)
-
-    def horner(c: Sequence[float]) -> Tensor:
-        blocks = [c[start : start + s] for start in range(0, len(c), s)]
+    results = []
+    for c in coefficients:
         total: Tensor | None = None
-        for block in reversed(blocks):
-            # sum() starts from the int 0, which broadcasts
-            low = sum(x * power for x, power in zip(block, powers, strict=False))
-            total = low if total is None else total @ powers[s] + low  # type: ignore[assignment]
+        for start in reversed(range(0, len(c), s)):
+            low = c[start] * powers[0]
+            for x, power in zip(c[start + 1 : start + s], powers[1:], strict=False):
+                low = torch.add(low, power, alpha=x)
+            total = low if total is None else total @ powers[s] + low
         assert total is not None
-        return total.expand(B.shape)
-
-    return tuple(horner(c) for c in coefficients)
+        results.append(total.expand(B.shape))
+    return tuple(results)

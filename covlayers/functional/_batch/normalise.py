@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.precision import full, no_autocast
+from covlayers.functional._base.tensors import full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
 from covlayers.functional._batch.moments import moments

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_choice, check_number
 from covlayers.functional._base.linalg import identity_like, trace
-from covlayers.functional.covariances import covariance, cross_covariance
+from covlayers.functional.covariances import centered_product
 
 Shrinkage = float | str | None
 """A weight in [0, 1], ``"auto"``, or None for none."""
@@ -67,7 +67,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
     """Mean and covariance over all positions, and their number."""
     first = x[..., :1].detach()  # about it, features that do not vary have a mean without error
     mean = first.squeeze(-1) + (x - first).mean(-1)
-    return mean, covariance(x), x.shape[-1]
+    return mean, centered_product(x, None), x.shape[-1]
 
 
 def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +78,7 @@ def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = torch.where(p > 0, x, first)
     mean = first + ((x - first) * p).sum(-1, keepdim=True)
     centered = x - mean
-    cov = cross_covariance(centered * (x.shape[-1] * p), centered, center=False)
+    cov = centered_product(centered * (x.shape[-1] * p), centered, center=False)
     return mean.squeeze(-1), cov, 1 / torch.where(total > 0, p.squeeze(-2), 1).square().sum(-1)
 
 

@@ -1,6 +1,5 @@
-"""Whole iterations on chip, for many small matrices on a GPU: one read, one write, one launch."""
+"""Iterations by matrix products: in plain PyTorch, and in Triton for small matrices on a GPU.
 
-from covlayers.functional._iterations.conditions import fits
-from covlayers.functional._iterations.operators import roots, sign, smith
-
-__all__ = ["fits", "roots", "sign", "smith"]
+A caller takes :func:`~.roots.iterated_roots`, :func:`~.sign.solve_by_sign` or
+:func:`~.smith.solve_by_smith` and never asks which of the two runs.
+"""

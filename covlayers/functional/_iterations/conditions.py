@@ -5,10 +5,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.function import in_forward_mode
-from covlayers.functional._base.linalg import exporting
+from covlayers.functional._base import tuning
+from covlayers.functional._base.function import exporting, in_forward_mode
 
-LARGEST = 64
 _TRITON = find_spec("triton") is not None and torch.version.hip is None  # nothing is imported
 
 
@@ -38,4 +37,4 @@ def _capable(device: torch.device) -> bool:
 
 
 def _small(A: Tensor) -> bool:
-    return A.dtype == torch.float32 and 2 <= A.shape[-1] <= LARGEST
+    return A.dtype == torch.float32 and 2 <= A.shape[-1] <= tuning.LARGEST_ON_CHIP

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional._iterations.roots_kernel import coupled_iteration
-from covlayers.functional._iterations.sign_kernel import sign_iteration
-from covlayers.functional._iterations.smith_kernel import smith_iteration
+from covlayers.functional._iterations.roots_triton import coupled_iteration
+from covlayers.functional._iterations.sign_triton import sign_iteration
+from covlayers.functional._iterations.smith_triton import smith_iteration
 
 # Three products of the tensor cores for one of float32 accuracy.
 PRECISION = "tf32x3"
 
 
 def launch_roots(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Tensor, Tensor]:
-    """The kernel of :func:`covlayers.functional._iterations.roots`."""
+    """The kernel of :func:`~.roots.iterated_roots`."""
     A = A.contiguous()
     Y, Z = torch.empty_like(A), torch.empty_like(A)
     quintic = any(coefficients[2::3])
@@ -26,7 +26,7 @@ def launch_roots(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple
 
 
 def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: int) -> Tensor:
-    """The kernel of :func:`covlayers.functional._iterations.smith`."""
+    """The kernel of :func:`~.smith.solve_by_smith`."""
     S, Q, bound = _alike(S, Q, bound)
     X = torch.empty_like(S)
     shift = lower**0.5
@@ -35,7 +35,7 @@ def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: i
 
 
 def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
-    """The kernel of :func:`covlayers.functional._iterations.sign`."""
+    """The kernel of :func:`~.sign.solve_by_sign`."""
     S, Q, norm = _alike(S, Q, norm)
     X = torch.empty_like(S)
     _launch(sign_iteration, S, Q, norm, X, iterations)

@@ -53,7 +53,7 @@ class GapRule(Rule):
         """``K``, ``(*, n, n)``, zero at ties, of ``values``, ``(*, n)`` in ascending order."""
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        values, vectors = saved.spectrum
+        values, vectors, _ = saved.spectrum
         K = self.inverse_gaps(values)
         f = fn.f(values)
         L = K * f[..., None, :] + K.mT * f[..., :, None]

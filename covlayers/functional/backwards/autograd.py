@@ -1,18 +1,12 @@
 """The derivative of the steps themselves."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional.backwards.unrolled import Unrolled
-from covlayers.functional.core import Fns, MatrixFunction, Method
-from covlayers.functional.methods._normalised import NormalisedMethod
-from covlayers.functional.methods._through_spectrum import ThroughSpectrum
+from covlayers.functional.core import Fns, Method
 from covlayers.functional.rule import Backward
-from covlayers.functional.saved import Saved
 
 
 @dataclass(frozen=True)
@@ -37,25 +31,4 @@ class Autograd(Backward):
     """
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        if isinstance(method, ThroughSpectrum):
-            return _OfSpectrum(method.method).apply(fns, method, A)
-        return method.forward(fns, symmetric(A))[: len(fns)]
-
-
-@dataclass(frozen=True)
-class _OfSpectrum(Unrolled):
-    """The derivative of the steps where the spectrum is known; by the steps for higher orders."""
-
-    reads: ClassVar[tuple[str, ...]] = ("A", "spectrum")
-
-    def any_order(self, fn: MatrixFunction) -> bool:
-        return True
-
-    def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return super().vjp(fn, saved, grad)
-        assert isinstance(self.method, NormalisedMethod)
-        values, vectors = saved.known_spectrum
-        rotated = vectors.mT @ grad @ vectors
-        inner = ThroughSpectrum(self.method).inner_gradient(fn, values, rotated)
-        return vectors @ inner @ vectors.mT
+        return method.steps(fns, symmetric(A))

@@ -6,9 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import rebuild
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.functions import is_root
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.methods._refinement import refined_gradient
 from covlayers.functional.rule import Rule
@@ -46,23 +44,24 @@ class Loewner(Rule):
     reads: ClassVar[tuple[str, ...]] = ("outputs", "spectrum")
 
     def any_order(self, fn: MatrixFunction) -> bool:
-        return is_root(fn)
+        return fn.is_root
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        values, vectors = (part.detach() for part in saved.spectrum)
-        if torch.is_grad_enabled() and self.any_order(fn):
+        values, vectors, residual = saved.spectrum
+        if torch.is_grad_enabled() and fn.is_root:
+            values, vectors = values.detach(), vectors.detach()
             # The same gradient as a Lyapunov solution, which autograd can differentiate again.
             roots = fn.f(values)
             scale = roots.amax(-1, keepdim=True)
             output = saved.outputs[fn.name]
-            if saved.residual is None:  # the value of the spectrum, the derivative of the output
-                output = output + (rebuild(fn.f(values), vectors) - output).detach()
+            if residual is None:  # the value of the spectrum, the derivative of the output
+                own = (vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT
+                output = output + (own - output).detach()
             S, Q = fn.lyapunov_equation(output, grad, scale.unsqueeze(-1))
             return lyapunov(S, Q, EighSolver(), roots / scale, vectors)
         rotated = vectors.mT @ grad @ vectors
-        if saved.residual is not None and is_root(fn):
-            inner = refined_gradient(fn, values, saved.residual, rotated)
+        if residual is not None and fn.is_root:
+            inner = refined_gradient(fn, values, residual, rotated)
         else:
-            L = fn.divided_difference(values[..., :, None], values[..., None, :])
-            inner = rotated.mul_(L)
+            inner = rotated.mul_(fn.divided_difference(values[..., :, None], values[..., None, :]))
         return vectors @ inner @ vectors.mT

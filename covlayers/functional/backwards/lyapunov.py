@@ -8,8 +8,8 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.linalg import frobenius_norm
+from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.functions import SQRT, is_root
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
@@ -53,19 +53,20 @@ class Lyapunov(Rule):
         return True
 
     def serves(self, fn: MatrixFunction) -> bool:
-        return is_root(fn)
+        return fn.is_root
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output = saved.outputs[fn.name]
-        root_of_norm = fn.name == SQRT.name
-        norm = frobenius_norm(saved.input).sqrt() if root_of_norm else frobenius_norm(output)
-        norm = norm.detach()
-        solver = SignSolver(self.iterations)
-        if saved.known_spectrum and not torch.is_grad_enabled():  # the same elementwise
-            vectors = saved.known_spectrum[1]
+        norm = frobenius_norm(saved.input if fn.exponent == 0.5 else output).detach()
+        norm = norm.sqrt() if fn.exponent == 0.5 else norm
+        again = torch.is_grad_enabled()
+        if saved.known_spectrum and not again:  # elementwise in the eigenbasis
+            vectors = saved.known_spectrum.vectors
             s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
             a, b = s[..., :, None], s[..., None, :]
-            factor = fn.lyapunov_factor(a, b, norm) * solver.factor(a, b)
+            factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
             return vectors @ (factor * (vectors.mT @ grad @ vectors)) @ vectors.mT
         S, Q = fn.lyapunov_equation(output, grad, norm)
-        return lyapunov(S, Q, solver, torch.ones_like(norm))
+        if again:
+            return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))
+        return solve_by_sign(S, Q, torch.ones_like(norm), self.iterations)

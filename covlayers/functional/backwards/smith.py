@@ -8,7 +8,7 @@ from torch import Tensor
 
 from covlayers.functional._base.linalg import largest, nonzero, spectral_bound
 from covlayers.functional.core import Fns, MatrixFunction
-from covlayers.functional.functions import INVSQRT, ROOTS, SQRT, is_root
+from covlayers.functional.functions import INVSQRT, SQRT
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
@@ -56,14 +56,15 @@ class Smith(Rule):
         return True
 
     def serves(self, fn: MatrixFunction) -> bool:
-        return is_root(fn)
+        return fn.is_root
 
     def computes(self, fns: Fns) -> Fns:
-        return ROOTS if any(fn.name == INVSQRT.name for fn in fns) else fns
+        inverse = any([fn.exponent == -0.5 for fn in fns])
+        return (*fns, SQRT) if inverse and len(fns) == 1 else fns
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         Y = saved.outputs[SQRT.name]
-        if fn.name == INVSQRT.name:
+        if fn.exponent == -0.5:
             Z = saved.outputs[INVSQRT.name]
             grad = -Z @ grad @ Z
         solver = SmithSolver(self.lower, self.doublings)

@@ -48,10 +48,8 @@ class Unrolled(Rule):
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS, Method)
 
-    def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        for fn in fns:
-            self._steps_of(fn, A)  # refuses here, and not in the backward pass
-        return super().apply(fns, method, A)
+    def check(self, fns: Fns) -> None:
+        choose("method", self.method, METHODS, Method).check(fns)
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         return torch.func.vjp(self._function(fn, saved), saved.input)[1](grad)[0]
@@ -61,8 +59,5 @@ class Unrolled(Rule):
         return torch.func.jvp(run, (saved.input,), (tangent,))[1]
 
     def _function(self, fn: MatrixFunction, saved: Saved) -> Callable[[Tensor], Tensor]:
-        method = self._steps_of(fn, saved.input)
-        return lambda A: method.forward((fn,), symmetric(A))[0]
-
-    def _steps_of(self, fn: MatrixFunction, A: Tensor) -> Method:
-        return choose("method", self.method, METHODS, Method).select((fn,), A)
+        method = choose("method", self.method, METHODS, Method).select((fn,), saved.input)
+        return lambda A: method.steps((fn,), symmetric(A))[0]

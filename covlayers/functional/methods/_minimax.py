@@ -9,17 +9,14 @@ is :math:`[1 - E, 1 + E]`.
 from functools import lru_cache
 from math import sqrt
 
-from covlayers.functional._iterations.coupled import Quintic
+from covlayers.functional._base.function import compile_time
+from covlayers.functional._iterations.roots import Quintic
 
 
+@compile_time
 def minimax_quintics(lower: float, eps: float, steps: int | None = None) -> tuple[Quintic, ...]:
     """The quintics that take ``[lower, 1]`` to 1 within ``eps``, or a given number of them."""
     return _quintics(lower, eps, steps)
-
-
-# All that torch.compiler.assume_constant_result does, but that loads the compiler. The compiler
-# would trace every step of the search for the quintics.
-minimax_quintics._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=256)

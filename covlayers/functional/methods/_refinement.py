@@ -15,44 +15,49 @@ Eigenvalues that are rounding noise have no digits to put back: the corrections 
 correct.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import positive
+from covlayers.functional._base.decomposition import Spectrum, positive
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional.core import MatrixFunction, Spectrum
-from covlayers.functional.functions import INVSQRT, SQRT, degree
+from covlayers.functional.core import MatrixFunction
+from covlayers.functional.functions import SQRT
 
 
-def residual(A: Tensor, vectors: Tensor) -> tuple[Spectrum, Tensor]:
+def with_residual(A: Tensor, vectors: Tensor) -> Spectrum:
     """The spectrum with eigenvalues from the diagonal of ``UᵀAU``, and ``R``, the rest of it."""
     R = symmetric(vectors.mT @ (A @ vectors))  # rounding is not, and L would magnify it
-    diagonal = R.diagonal(dim1=-2, dim2=-1).clone()
-    R.diagonal(dim1=-2, dim2=-1).zero_()
-    return positive(diagonal, vectors), R
+    diagonal = R.diagonal(dim1=-2, dim2=-1)
+    spectrum = positive(Spectrum(diagonal.clone(), vectors, R))
+    diagonal.zero_()
+    return spectrum
 
 
-def refined(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
-    """``f(A)`` in the eigenbasis."""
-    F = _first_order(fn, _above_noise(values), R)
+def refined(fn: MatrixFunction, spectrum: Spectrum) -> Tensor:
+    """``f(A)``."""
+    values, vectors, R = spectrum
+    assert R is not None
+    F = _first_order(fn, values, R)
     F.diagonal(dim1=-2, dim2=-1).add_(fn.f(values))
-    return F
+    return vectors @ F @ vectors.mT
 
 
 def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
     """``L R``, in units of the largest eigenvalue: of a tiny matrix ``L`` alone may overflow."""
-    p = degree(fn)
-    if p is None:
+    values = _above_noise(values)
+    p = fn.exponent
+    if math.isnan(p):
         return _differences(fn, values) * R
-    unit = values.detach().amax(-1, keepdim=True)
-    scale = unit.unsqueeze(-1)
-    return _differences(fn, values / unit) * (R / scale) * scale**p
+    scale = values.detach()[..., -1:, None]
+    return _differences(fn, values / scale.squeeze(-1)) * (R / scale) * scale**p
 
 
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:
     """The gradient of a root, of ``grad`` in the eigenbasis, which is overwritten, in it."""
     small = _differences(SQRT, _above_noise(values)) * R  # S'
-    if fn.name == INVSQRT.name:  # that of the root for -Z G Z, with Z = z - z S' z
+    if fn.exponent == -0.5:  # the root's gradient for -Z G Z, with Z = z - z S' z
         z = fn.f(values)[..., :, None]
         T = grad.mul_(z).mul_(z.mT)
         change = (small @ T).mul_(z)
@@ -65,7 +70,7 @@ def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor
 
 def _above_noise(values: Tensor) -> Tensor:
     noise = torch.finfo(values.dtype).eps * values.shape[-1] ** 0.5
-    return torch.maximum(values, noise * values.amax(-1, keepdim=True))
+    return torch.maximum(values, noise * values[..., -1:])
 
 
 def _differences(fn: MatrixFunction, values: Tensor) -> Tensor:

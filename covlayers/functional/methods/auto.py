@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag
-from covlayers.functional.core import Fns, Method
-from covlayers.functional.functions import INVSQRT, is_root
+from covlayers.functional.core import Computed, Fns, Method
 from covlayers.functional.methods.eigh import Eigh
 from covlayers.functional.methods.polar_express import PolarExpress
 
@@ -50,19 +50,21 @@ class Auto(Method):
         check_flag("refine", self.refine)
 
     def select(self, fns: Fns, A: Tensor) -> Method:
-        only_roots = len(fns) > 0 and all(is_root(fn) for fn in fns)
+        only_roots = bool(fns) and all([fn.is_root for fn in fns])
         if only_roots and (A.device.type != "cpu" or _suits_products(A)):
             return _PRODUCTS
-        inverse = any(fn.name == INVSQRT.name for fn in fns)
-        return Eigh(refine=self.refine and inverse and A.dtype == torch.float32)
+        inverse = any([fn.exponent == -0.5 for fn in fns])
+        return _REFINED if self.refine and inverse and A.dtype == torch.float32 else _PLAIN
 
-    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
         return self.select(fns, A).forward(fns, A)
 
 
-_PRODUCTS = PolarExpress()  # built once, and not in a compiled graph
+# Built once, and not in a compiled graph.
+_PRODUCTS, _PLAIN, _REFINED = PolarExpress(), Eigh(), Eigh(refine=True)
 
 
 def _suits_products(A: Tensor) -> bool:
     n = A.shape[-1]
-    return A.dtype == torch.float32 and 16 <= n <= 32 and A.numel() >= 1024 * n
+    enough = A.numel() >= tuning.PRODUCT_ROWS * n
+    return enough and n in tuning.PRODUCT_SIZES and A.dtype == torch.float32

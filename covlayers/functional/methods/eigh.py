@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag
-from covlayers.functional._base.decomposition import decompose
-from covlayers.functional.core import Fns, SpectralMethod, Spectrum
-from covlayers.functional.methods._refinement import refined, residual
+from covlayers.functional._base.decomposition import decompose, positive
+from covlayers.functional.core import Computed, Fns, SpectralMethod
+from covlayers.functional.methods._refinement import refined, with_residual
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,16 @@ class Eigh(SpectralMethod):
     def __post_init__(self) -> None:
         check_flag("refine", self.refine)
 
-    def decompose(self, A: Tensor) -> Spectrum:
-        return decompose(A)
+    def decompose(self, A: Tensor) -> tuple[Tensor, Tensor]:
+        return decompose(A)[:2]
 
-    def forward(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        if not self.refine:
-            return super().forward(fns, A)
-        (values, vectors), R = residual(A, self.decompose(A)[1])
-        outputs = (vectors @ refined(fn, values, R) @ vectors.mT for fn in fns)
-        return *outputs, values, vectors, R
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
+        spectrum = decompose(A)
+        if self.refine:
+            spectrum = with_residual(A, spectrum.vectors)
+            outputs = [refined(fn, spectrum) for fn in fns]
+        else:
+            spectrum = positive(spectrum)
+            values, vectors, _ = spectrum
+            outputs = [(vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT for fn in fns]
+        return tuple(outputs), spectrum

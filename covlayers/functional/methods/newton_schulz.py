@@ -5,11 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from covlayers.functional import _iterations
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._iterations.coupled import coupled_iteration
+from covlayers.functional._iterations.roots import iterated_roots
 from covlayers.functional.core import Fns
-from covlayers.functional.functions import SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 
@@ -52,8 +50,5 @@ class NewtonSchulz(NormalisedMethod):
         check_count("iterations", self.iterations)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        if _iterations.fits(B):
-            Y, Z = _iterations.roots(B, [1.5, -0.5, 0.0] * self.iterations, False)
-            return tuple(Y if fn.name == SQRT.name else Z for fn in fns)
-        last = coupled_iteration(B, [(1.5, -0.5, 0.0)] * self.iterations)
-        return tuple(last.root if fn.name == SQRT.name else last.inverse_root for fn in fns)
+        last = iterated_roots(B, [(1.5, -0.5, 0.0)] * self.iterations, tight=False)
+        return tuple(last.root if fn.exponent == 0.5 else last.inverse_root for fn in fns)

@@ -1,16 +1,16 @@
 """The matrix Padé approximant (MPA)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, pi
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.linalg import cholesky, identity_like, polynomials
+from covlayers.functional._base.function import compile_time
+from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
-from covlayers.functional.functions import SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 
@@ -58,24 +58,23 @@ class Pade(NormalisedMethod):
         check_count("degree", self.degree)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        P, Q = polynomials(identity_like(B) - B, *self.coefficients())
-        return tuple(_solve(Q, P) if fn.name == SQRT.name else _solve(P, Q) for fn in fns)
-
-    def coefficients(self) -> tuple[list[float], list[float]]:
-        """Those of ``P`` and of ``Q``, lowest power first."""
-        N, m = 2 * self.degree + 1, self.degree
-        zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
-        poles = [cos(k * pi / N) ** 2 for k in range(1, m + 1)]
-        return _expand(zeros), _expand(poles)
+        P, Q = polynomials(identity_like(B) - B, *_coefficients(self.degree))
+        return tuple([solve(Q, P) if fn.exponent == 0.5 else solve(P, Q) for fn in fns])
 
 
-def _expand(roots: list[float]) -> list[float]:
+@compile_time
+@lru_cache(maxsize=64)
+def _coefficients(m: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The coefficients of ``P`` and of ``Q``, lowest power first."""
+    N = 2 * m + 1
+    zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
+    poles = [cos(k * pi / N) ** 2 for k in range(1, m + 1)]
+    return _expand(zeros), _expand(poles)
+
+
+def _expand(roots: list[float]) -> tuple[float, ...]:
     """The coefficients of the product of all ``1 - r z``."""
     c = [1.0]
     for r in roots:
         c = [low - r * high for low, high in zip([*c, 0.0], [0.0, *c], strict=True)]
-    return c
-
-
-def _solve(M: Tensor, rhs: Tensor) -> Tensor:
-    return torch.cholesky_solve(rhs, cholesky(M))
+    return tuple(c)

@@ -2,16 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from covlayers.functional import _iterations
 from covlayers.functional._base.checks import check_count, check_number
-from covlayers.functional._iterations import plain
-from covlayers.functional._iterations.coupled import Quintic, tightly_scaled
+from covlayers.functional._iterations.roots import LastStep, Quintic, Roots, iterated_roots
 from covlayers.functional.core import DirectMethod
 from covlayers.functional.methods._minimax import minimax_quintics
 
@@ -74,17 +71,14 @@ class PolarExpress(DirectMethod):
         return minimax_quintics(lower, eps, self.iterations)
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        if _iterations.fits(A):
-            return self.sqrtm_and_invsqrtm(A)[0]
-        last, c = tightly_scaled(A, self._quintics[A.dtype])
-        return c.sqrt() * last.root
+        return self._roots(A).root
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        if _iterations.fits(A):
-            return self.sqrtm_and_invsqrtm(A)[1]
-        last, c = tightly_scaled(A, self._quintics[A.dtype])
-        return last.inverse_root / c.sqrt()
+        return self._roots(A).inverse_root
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        run = _iterations.roots if _iterations.fits(A) else plain.roots
-        return run(A, list(chain.from_iterable(self._quintics[A.dtype])), True)
+        both = self._roots(A)
+        return both.root, both.inverse_root
+
+    def _roots(self, A: Tensor) -> Roots | LastStep:
+        return iterated_roots(A, self._quintics[A.dtype], tight=True)

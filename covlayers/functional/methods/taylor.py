@@ -1,15 +1,16 @@
 """The matrix Taylor polynomial (MTP)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import ClassVar
 
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials
 from covlayers.functional.core import Fns
-from covlayers.functional.functions import exponent
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 
@@ -49,10 +50,13 @@ class Taylor(NormalisedMethod):
         check_count("degree", self.degree)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        series = (self.coefficients(exponent(fn)) for fn in fns)
+        series = [_coefficients(self.degree, fn.exponent) for fn in fns]
         return polynomials(identity_like(B) - B, *series)
 
-    def coefficients(self, p: float) -> list[float]:
-        r"""Those of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
-        steps = range(1, self.degree + 1)
-        return list(accumulate(steps, lambda c, k: c * (k - 1 - p) / k, initial=1.0))
+
+@compile_time
+@lru_cache(maxsize=64)
+def _coefficients(degree: int, p: float) -> tuple[float, ...]:
+    r"""The coefficients of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
+    steps = range(1, degree + 1)
+    return tuple(accumulate(steps, lambda c, k: c * (k - 1 - p) / k, initial=1.0))

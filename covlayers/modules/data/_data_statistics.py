@@ -6,10 +6,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_place, check_same
+from covlayers.functional._base.checks import check_place
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.precision import HALVES, no_autocast
+from covlayers.functional._base.tensors import HALVES, check_same, no_autocast
 from covlayers.modules._derived_buffers import DerivedBuffers
 from covlayers.modules.data._observations import (
     Features,

@@ -9,11 +9,12 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
 from covlayers.functional.covariances import regularized
-from covlayers.functional.matrix_functions import choose_method
+from covlayers.functional.matrix_functions import check_cell
+from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules.data._data_statistics import DataStatistics
 from covlayers.modules.data._observations import (
     Features,
@@ -59,9 +60,9 @@ class DataWhitening(DataStatistics):
         self.eps, self.shrinkage = eps, shrinkage
         self.kind, self.n_components = kind, n_components
         # "auto" stays a word, as the Cholesky kind takes no method at all
-        self.method = method if method == "auto" else choose_method(method)
+        self.method = method if method == "auto" else check_cell((), method, None)[0]
+        self._whitening = whitening(kind, method, None)
         self._warned = False
-        self._matrices(torch.eye(2, device="cpu"))  # raises if kind and method do not fit
         if self.num_features is not None:
             self.adopt(self.num_features)
         D = len(self.mean)
@@ -168,7 +169,7 @@ class DataWhitening(DataStatistics):
     @full_precision
     def _matrices(self, cov: Tensor) -> tuple[Tensor, Tensor]:
         cov = regularized(cov, self.eps, self.shrinkage)
-        W = F.whitening_matrix(cov, kind=self.kind, method=self.method)[: self.n_components]
+        W = self._whitening(cov)[: self.n_components]
         return W, cov @ W.mT
 
     def _check_scarcity(self, samples: int) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from einops import rearrange
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_count, check_divides, check_tensor
+from covlayers.functional._base.checks import check_count, check_divides
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import check_tensor
 
 Features = int | tuple[int, ...]
 """How many features an observation has, or the shape that they come in."""

@@ -1,12 +1,12 @@
 """Decorrelated batch normalisation: batch normalisation that also removes correlation."""
 
 import torch
-from torch import Tensor
 
 from covlayers import functional as F
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
+from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.sync import Sync
 
@@ -114,15 +114,11 @@ class DecorrelatedBatchNorm(CovarianceNorm):
             device,
             dtype,
         )
-        # "auto" stays a word, as the Cholesky kind takes no method at all
-        self.method = method if method == "auto" else choose_method(method)
-        self.backward = choose_backward(backward)
         self.kind = kind
-        self.matrix_function(torch.eye(2, device="cpu"))  # raises if the three do not fit
-
-    def matrix_function(self, cov: Tensor) -> Tensor:
-        """The whitening matrices ``(G, c, c)`` for regularised covariances ``(G, c, c)``."""
-        return F.whitening_matrix(cov, kind=self.kind, method=self.method, backward=self.backward)
+        self.matrix_function = whitening(kind, method, backward)
+        cell = check_cell((), method, backward)
+        # "auto" stays a word, as the Cholesky kind takes no method at all
+        self.method, self.backward = (method if method == "auto" else cell[0]), cell[1]
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

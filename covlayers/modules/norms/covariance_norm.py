@@ -1,13 +1,13 @@
 """Normalisation by a matrix function of the batch covariance."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_channels
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import check_channels, full_precision
 from covlayers.functional._batch.normalise import affine_transform, batch_transform
 from covlayers.functional.covariances import regularized
 from covlayers.modules._derived_buffers import DerivedBuffers
@@ -21,21 +21,19 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
               \hat\Sigma = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr}\Sigma}{c} I
               + \varepsilon I
 
-    per group of :math:`c` channels. A subclass offers ``matrix_function``. In training :math:`\mu`
+    per group of :math:`c` channels. A subclass sets ``matrix_function``, which gives the matrices
+    for regularised covariances, both ``(G, c, c)``. In training :math:`\mu`
     and :math:`\Sigma` are those of the batch; in evaluation, and once ``frozen``, running averages.
     """
 
     eval_matrix: Tensor  # None without track_running_stats
+    matrix_function: Callable[[Tensor], Tensor]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         empty = torch.full_like(self.running_cov, torch.nan) if self.track_running_stats else None
         self.register_buffer("eval_matrix", empty, persistent=False)
         self.reset_parameters()
-
-    def matrix_function(self, cov: Tensor) -> Tensor:
-        """The matrices ``(G, c, c)`` for regularised covariances ``(G, c, c)``."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(N, C, *)``."""

@@ -5,15 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from covlayers import functional as F
-from covlayers.functional._base.checks import check_channels
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import full
+from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.normalise import batch_transform
 from covlayers.functional.core import Method
 from covlayers.functional.covariances import regularized
-from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.functions import INVSQRT
+from covlayers.functional.matrix_functions import check_cell, compute
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
@@ -73,8 +72,7 @@ class GroupWhitening(ChannelAffine):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(num_features, num_groups, eps, affine, device, dtype)
-        self.method = choose_method(method)
-        self.backward = choose_backward(backward)
+        self.method, self.backward = check_cell((INVSQRT,), method, backward)
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,8 +97,7 @@ class GroupWhitening(ChannelAffine):
         return batch_transform(samples, None, None, self._matrix, N, None)[0].view(x.shape)
 
     def _matrix(self, cov: Tensor) -> Tensor:
-        cov = regularized(cov, self.eps)
-        return F.invsqrtm(cov, method=self.method, backward=self.backward)
+        return compute((INVSQRT,), regularized(cov, self.eps), self.method, self.backward)[0]
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -1,13 +1,15 @@
 """Denoising by principal components as a normalisation layer."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from covlayers import functional as F
 from covlayers.functional._base.checks import check_at_most, check_count
 from covlayers.functional._base.linalg import standardized
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.matrix_functions import check_cell, compute_one
+from covlayers.functional.projector import Leading
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.sync import Sync
@@ -89,19 +91,17 @@ class PCANorm(CovarianceNorm):
         check_count("num_components", num_components)
         check_at_most("num_components", num_components, "num_features", num_features)
         self.num_components = num_components
-        self.method = choose_method(method)
-        self.backward = choose_backward(backward)
-        self._projector(torch.eye(2, device="cpu"), 1)  # raises if the two do not fit
-
-    def matrix_function(self, cov: Tensor) -> Tensor:
-        """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
-        correlation, scale = standardized(cov)
-        return self._projector(correlation, self.num_components) * scale[..., None, :]
-
-    def _projector(self, A: Tensor, rank: int) -> Tensor:
-        return F.spectral_projector(A, rank, method=self.method, backward=self.backward)
+        leading = Leading(num_components)
+        self.method, self.backward = check_cell((leading,), method, backward)
+        self.matrix_function = partial(_projection, leading, self.method, self.backward)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""
         cell = f"method={self.method}, backward={self.backward}"
         return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"
+
+
+def _projection(leading: Leading, method: Method, backward: Backward | None, cov: Tensor) -> Tensor:
+    """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
+    correlation, scale = standardized(cov)
+    return compute_one(leading, method, backward, correlation) * scale[..., None, :]

@@ -7,16 +7,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from covlayers import functional as F
-from covlayers.functional._base.checks import check_channels, check_choice, check_positions
+from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
-from covlayers.functional._base.precision import full, no_autocast
+from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.moments import joint_moments, outer
 from covlayers.functional._batch.normalise import column, scaled
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import regularized
-from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.functions import INVSQRT
+from covlayers.functional.matrix_functions import check_cell, compute
 from covlayers.functional.rule import Backward
 from covlayers.modules.norms.running_moments import RunningMoments
 from covlayers.modules.norms.sync import Sync
@@ -132,8 +132,7 @@ class SwitchableWhitening(RunningMoments):
             dtype,
         )
         self.statistics = tuple(statistics)
-        self.method = choose_method(method)
-        self.backward = choose_backward(backward)
+        self.method, self.backward = check_cell((INVSQRT,), method, backward)
         for name in ("mean_logits", "cov_logits"):
             empty = torch.empty(len(statistics), device=device, dtype=dtype)
             self.register_parameter(name, nn.Parameter(empty))
@@ -152,7 +151,7 @@ class SwitchableWhitening(RunningMoments):
         check_positions("x", x, 2, first=2)
         with no_autocast(x):
             z = rearrange(full(positions), "n (g c) m -> n g c m", g=self.num_groups)
-            own = Moments(z.mean(-1), F.covariance(z))
+            own = Moments(z.mean(-1), centered_product(z, None))
             batch, count = self._batch(x, z, own)
             y = self._whiten(z, *self._mixture(own, batch)).reshape(x.shape)
         if count is not None:
@@ -191,7 +190,7 @@ class SwitchableWhitening(RunningMoments):
 
     def _whiten(self, z: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
         cov = regularized(cov, self.eps)
-        W = F.invsqrtm(cov, method=self.method, backward=self.backward)
+        (W,) = compute((INVSQRT,), cov, self.method, self.backward)
         return scaled(W, self.weight) @ (z - mean[..., None]) + column(self.bias, W)
 
     def extra_repr(self) -> str:

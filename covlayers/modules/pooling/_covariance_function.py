@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from covlayers.functional._base.checks import check_number, choose
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.functions import Logarithm, SquareRoot, power
-from covlayers.functional.matrix_functions import matrix_functions
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.methods import Auto
 from covlayers.functional.rule import Backward
 
@@ -39,5 +38,5 @@ def choose_function(
         chosen = power(function)
     else:
         chosen = choose("function", function, FUNCTIONS, MatrixFunction)
-    matrix_functions((chosen,), torch.eye(1, device="cpu"), method, backward)  # raises if it cannot
+    check_cell((chosen,), method, backward)
     return chosen

@@ -4,15 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional._base.checks import (
-    check_at_most,
-    check_channels,
-    check_count,
-    check_flag,
-    check_positions,
-    check_tensor,
-)
+from covlayers.functional._base.checks import check_at_most, check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import check_channels, check_positions, check_tensor
 from covlayers.modules.pooling._reduction import Reduction
 
 

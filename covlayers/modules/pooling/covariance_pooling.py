@@ -1,37 +1,38 @@
 """Global covariance pooling."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from covlayers import functional as F
 from covlayers.functional._base.checks import (
     check_at_most,
-    check_channels,
     check_choice,
     check_count,
     check_number,
     check_place,
-    check_positions,
-    check_tensor,
 )
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import full_precision
-from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.matrix_functions import (
-    choose_backward,
-    choose_method,
-    matrix_functions,
+from covlayers.functional._base.tensors import (
+    check_channels,
+    check_positions,
+    check_tensor,
+    full_precision,
 )
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.gaussian import embedded
+from covlayers.functional.matrix_functions import check_cell, compute
 from covlayers.functional.rule import Backward
+from covlayers.functional.triangle import upper_triangle
 from covlayers.modules.pooling._covariance_function import choose_function
 from covlayers.modules.pooling._reduction import Reduction
 
 VECTORIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "triu": F.triu_vector,
-    "isometric": lambda Y: F.triu_vector(Y, isometric=True),
-    "full": lambda Y: Y.flatten(-2),
+    "triu": upper_triangle,
+    "isometric": partial(upper_triangle, isometric=True),
+    "full": partial(torch.flatten, start_dim=-2),
 }
 
 
@@ -139,8 +140,7 @@ class CovPool(nn.Module):
         self.eps = eps
         self.shrinkage = shrinkage
         self.mean_weight = mean_weight
-        self.method = choose_method(method)
-        self.backward = choose_backward(backward)
+        self.method, self.backward = check_cell((), method, backward)
         self.function = choose_function(function, self.method, self.backward)
         self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
@@ -172,19 +172,14 @@ class CovPool(nn.Module):
 
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
-        A = self._matrix(x)  # (N, n, n)
+        A = regularized(centered_product(x, None), self.eps, self.shrinkage)
+        if self.mean_weight is not None:
+            A = embedded(x, A, self.mean_weight)
         if isinstance(self.function, nn.Module):
-            Y = self.function(A)
+            Y = self.function(A)  # (N, n, n)
         else:
-            (Y,) = matrix_functions((self.function,), A, self.method, self.backward)
+            (Y,) = compute((self.function,), A, self.method, self.backward)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
-
-    def _matrix(self, x: Tensor) -> Tensor:
-        if self.mean_weight is None:
-            return F.covariance(x, eps=self.eps, shrinkage=self.shrinkage)
-        return F.gaussian_embedding(
-            x, mean_weight=self.mean_weight, eps=self.eps, shrinkage=self.shrinkage
-        )
 
     def extra_repr(self) -> str:
         """The options, function, method and rule as objects; a module is shown as a part."""

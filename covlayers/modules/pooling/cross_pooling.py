@@ -4,15 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional._base.checks import (
-    check_at_most,
+from covlayers.functional._base.checks import check_at_most, check_count
+from covlayers.functional._base.errors import InvalidTypeError
+from covlayers.functional._base.tensors import (
     check_channels,
-    check_count,
     check_positions,
     check_tensor,
+    full_precision,
 )
-from covlayers.functional._base.errors import InvalidTypeError
-from covlayers.functional._base.precision import full_precision
 from covlayers.modules.pooling._reduction import Reduction
 from covlayers.modules.pooling.power_norm import SVPowerNorm
 

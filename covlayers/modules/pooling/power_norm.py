@@ -10,12 +10,10 @@ from covlayers.functional._base.checks import (
     check_flag,
     check_number,
     check_place,
-    check_shape,
-    check_tensor,
 )
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import frobenius_norm, identity_like
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import check_shape, check_tensor, full_precision
 
 
 class SVPowerNorm(nn.Module):

@@ -5,15 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import (
-    check_choice,
-    check_count,
-    check_flag,
-    check_place,
-    check_shape,
-    check_tensor,
-)
+from covlayers.functional._base.checks import check_choice, check_count, check_flag, check_place
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import check_shape, check_tensor
 from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.presets import MPACovPool
 

@@ -6,15 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import (
-    check_divides,
-    check_positions,
-    check_same,
-    check_tensor,
-    check_values,
-)
+from covlayers.functional._base.checks import check_divides, check_values
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
-from covlayers.functional._base.precision import full
+from covlayers.functional._base.tensors import check_positions, check_same, check_tensor, full
 
 TensorOrTensors = Tensor | Sequence[Tensor]
 

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from covlayers import functional as F
-from covlayers.functional._base.checks import check_count, check_divides, check_square
+from covlayers.functional._base.checks import check_count, check_divides
 from covlayers.functional._base.linalg import identity_like
-from covlayers.functional._base.precision import full_precision
+from covlayers.functional._base.tensors import check_square, full_precision
 from covlayers.modules.style._inputs import check_features, grouped
 
 

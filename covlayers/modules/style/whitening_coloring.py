@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.precision import no_autocast
+from covlayers.functional._base.tensors import no_autocast
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.weighted_moments import check_shrinkage
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import choose_backward, choose_method
+from covlayers.functional.functions import ROOTS
+from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_coloring import Target, WhitenColor
 from covlayers.modules.style._inputs import Region, check_features, grouped, mixture, regions
@@ -108,7 +109,7 @@ class WhiteningColoring(nn.Module):
         check_shrinkage(shrinkage)
         self.alpha: float | Tensor = alpha
         self.num_groups = num_groups
-        self.way = WhitenColor(eps, shrinkage, choose_method(method), choose_backward(backward))
+        self.way = WhitenColor(eps, shrinkage, *check_cell(ROOTS, method, backward))
 
     def forward(
         self,

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import check_count, check_place, check_tensor
+from covlayers.functional._base.checks import check_count, check_place
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import check_tensor
 
 
 class TemporalSpatialAttention(nn.Module):

@@ -7,14 +7,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import (
-    check_at_most,
-    check_choice,
-    check_count,
-    check_flag,
-    check_tensor,
-)
+from covlayers.functional._base.checks import check_at_most, check_choice, check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.tensors import check_tensor
 from covlayers.modules.pooling._reduction import Reduction
 from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.presets import ISQRTCovPool

@@ -1,0 +1,28 @@
+"""Measured thresholds: from where on one way of computing costs less than another.
+
+Each names the command that measures it. They choose how a result is computed, never what it is.
+"""
+
+PRODUCT_SIZES = range(16, 33)
+"""On a CPU, sizes for which matrix products cost less than LAPACK's eigendecomposition: 0.9 of its
+time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
+
+PRODUCT_ROWS = 1024
+"""The rows, of all matrices together, from which that holds. ``python -m benchmarks.run``"""
+
+SIZE_PER_THREAD = 56
+"""From this size on, times the number of threads, one float32 eigendecomposition costs less than
+the products of a published method: it took the time of about 1600/n products on one thread, and
+more threads speed up products alone. ``python -m benchmarks.targets``"""
+
+LARGEST_ON_CHIP = 64
+"""The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
+since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""
+
+FEW_POSITIONS = 256
+"""With at most this many positions, samples are joined by a copy, and one product replaces a
+product for each sample. ``python -m benchmarks.layers``"""
+
+FEW_CHANNELS, BLOCK = 16, 2**10
+"""With fewer than FEW_CHANNELS channels BLAS adds positions one by one and rounding grows, so sums
+are taken in blocks of BLOCK. ``python -m pytest tests/functional/test_covariance.py``"""

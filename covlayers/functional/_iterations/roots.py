@@ -1,0 +1,132 @@
+r"""The coupled iteration for root and inverse root, of Newton-Schulz and PolarExpress alike.
+
+.. math:: Y_0 = A/c, \quad Z_0 = I, \quad W = Z_k Y_k, \quad Q = p_k I + q_k W + r_k W^2, \quad
+          Y_{k+1} = Y_k Q, \quad Z_{k+1} = Q Z_k, \qquad
+          A^{1/2} \approx \sqrt c\, Y, \quad A^{-1/2} \approx Z / \sqrt c
+
+Every matrix is a polynomial in :math:`A`, so all commute, and :math:`\sqrt W` goes through the odd
+polynomials :math:`p_k x + q_k x^3 + r_k x^5`.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.linalg import frobenius_norm, identity_like, nonzero, trace
+from covlayers.functional._iterations.conditions import fits
+from covlayers.functional._iterations.operators import define
+
+Quintic = tuple[float, float, float]
+
+
+class Roots(NamedTuple):
+    """Both roots, ``(*, n, n)`` each."""
+
+    root: Tensor
+    inverse_root: Tensor
+
+
+class LastStep(NamedTuple):
+    """The iteration before its last product, of which a caller may want one root alone."""
+
+    Y: Tensor
+    Z: Tensor
+    Q: Tensor
+    c: Tensor | None  # (*, 1, 1), None for 1
+
+    @property
+    def root(self) -> Tensor:
+        """The square root of ``A``."""
+        root = self.Y @ self.Q
+        return root if self.c is None else self.c.sqrt() * root
+
+    @property
+    def inverse_root(self) -> Tensor:
+        """The inverse square root of ``A``."""
+        inverse_root = self.Q @ self.Z
+        return inverse_root if self.c is None else inverse_root / self.c.sqrt()
+
+
+def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots | LastStep:
+    r"""Root and inverse root of symmetric matrices ``(*, n, n)``, both as attributes.
+
+    Args:
+        A: the matrices.
+        steps: the coefficients :math:`p_k, q_k, r_k`.
+        tight: :math:`c = \lVert A^2 \rVert_F^{1/2}`, and a matrix whose iteration diverges gives
+            NaN; otherwise :math:`c = \operatorname{tr} A`, which has to be 1.
+    """
+    if fits(A):
+        return Roots(*_operator(A, [*chain.from_iterable(steps)], tight))
+    return plain(A, steps, tight=tight)
+
+
+def plain(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> LastStep:
+    """The iteration in plain PyTorch."""
+    if not tight:
+        return LastStep(*_iterated(A, steps, None)[:3], None)
+    # The first step has Z = I, so its W² is A², whose norm is the bound c.
+    norm = frobenius_norm(A)
+    Y = A / norm
+    square = Y @ Y
+    total = torch.linalg.matrix_norm(square, keepdim=True)
+    total = torch.where(total > 0, total, 1.0).sqrt()
+    Y, Z, Q, W = _iterated(Y / total, steps, square / total**2)
+    return LastStep(Y, Z, Q, torch.where(_bounded(W.detach()), norm * total, torch.nan))
+
+
+def _iterated(
+    Y: Tensor, steps: Sequence[Quintic], square: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``Y, Z, Q`` and ``W`` of the last step; ``square`` is the first ``W²``, where known."""
+    Z, W, Q = identity_like(Y), Y, _quintic(Y, steps[0], square)
+    for index, step in enumerate(steps[1:]):
+        Y, Z = Y @ Q, Q @ Z if index else Q
+        W = Z @ Y
+        Q = _quintic(W, step, None)
+    return Y, Z, Q, W
+
+
+def _bounded(W: Tensor) -> Tensor:
+    """Whether no eigenvalue has left [0, 1] by far: a negative one grows at every step.
+
+    One that reaches -4 before the last step still leaves a result of the size of the floor.
+    """
+    norm = torch.linalg.matrix_norm(W, keepdim=True)
+    return norm <= (W.shape[-1] + 16) ** 0.5
+
+
+def _quintic(W: Tensor, step: Quintic, square: Tensor | None) -> Tensor:
+    p, q, r = step
+    identity = identity_like(W)
+    if square is not None:
+        return torch.add(p * identity, W, alpha=q) + r * square
+    if r == 0:
+        return torch.add(p * identity, W, alpha=q)
+    # p I + W (q I + r W), in one pass over the result
+    batch = W.reshape(-1, *W.shape[-2:])
+    outer = (p * identity).expand_as(batch)
+    return torch.baddbmm(outer, batch, torch.add(q * identity, batch, alpha=r)).view_as(W)
+
+
+def _on_cpu(A: Tensor, coefficients: Sequence[float], tight: bool) -> Roots:
+    steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
+    c = 1.0 if tight else nonzero(trace(A))
+    last = plain(A.contiguous() / c, steps, tight=tight)
+    return Roots((c**0.5 * last.root).contiguous(), (last.inverse_root / c**0.5).contiguous())
+
+
+def _on_cuda(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Tensor, Tensor]:
+    from covlayers.functional._iterations.launch import launch_roots  # triton takes a second
+
+    return launch_roots(A, coefficients, tight)
+
+
+# A matrix costs one read and two writes, 12 n² bytes, and of products of 2 n³ operations 3 for each
+# step after the first, 1 more where some r is not 0; the first step has 1, and 1 more where tight.
+_operator = define(
+    "roots(Tensor A, float[] coefficients, bool tight) -> (Tensor, Tensor)", _on_cpu, _on_cuda, 2
+)
