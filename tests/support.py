@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare the file with the tests")
     check = parser.parse_args().check
     outcomes = Outcomes()
-    code = run("support", outcomes, TESTS, *(["--collect-only"] if check else []))
+    code = run("support", outcomes, TESTS, "--full", *(["--collect-only"] if check else []))
     if code != pytest.ExitCode.OK:
         return code
     if not check:

@@ -13,7 +13,8 @@ import torch
 
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS
-from covlayers.functional.methods import _through_spectrum as through_spectrum
+from covlayers.functional._base import tuning
+from covlayers.functional.functions import SQRT
 from tests.properties import FUNCTIONS, relative_error, spd, value_and_gradient, with_spectrum
 
 METHODS = [F.NewtonSchulz(5), F.NewtonSchulz(9), F.Pade(5), F.Taylor(10)]
@@ -32,7 +33,7 @@ SPECTRA = {
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(through_spectrum, "SIZE_PER_THREAD", 0)
+    monkeypatch.setattr(tuning, "SIZE_PER_THREAD", 0)
 
 
 @CELLS
@@ -107,13 +108,12 @@ def test_both_roots_and_vmap(method: F.Method) -> None:
 
 
 def test_where_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(through_spectrum, "SIZE_PER_THREAD", 6)
+    monkeypatch.setattr(tuning, "SIZE_PER_THREAD", 6)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    taken = lambda method, A: through_spectrum.shorter_way(method, A) is not method
+    taken = lambda method, A: method.forward((SQRT,), A)[1] is not None
     large, small = torch.eye(12), torch.eye(11)
     assert taken(F.Pade(), large)
     assert not taken(F.Pade(), small)
     assert not taken(F.Pade(), large.double())
     assert not taken(F.PolarExpress(), large)
-    assert not taken(F.Eigh(), large)
     assert set(RULES) <= BACKWARDS.keys()

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from itertools import product
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ from tests.built import (
     trained,
     weighted,
 )
+from tests.counted import Counted
 
+HALVES = (torch.float16, torch.bfloat16)
 DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool")
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
@@ -30,9 +33,19 @@ FIRST_ORDER = {
     *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
     "TemporalSpatialAttention",
 }
+# The others compile in the full form: they go through the code of these.
+COMPILED = (
+    *("DecorrelatedBatchNorm zca", "PCANorm", "SwitchableWhitening", "CovPool reduced"),
+    *("CrossCovPool learnt", "CovAttention", "SecondOrderHead late"),
+    *("AttentiveTemporalCovPool video", "WhiteningColoring smith"),
+)
 each_module = pytest.mark.parametrize("name", MODULES)
 each_of_maps = pytest.mark.parametrize("name", MAPS)
 each_norm = pytest.mark.parametrize("name", NORMS)
+
+
+def compiled_marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.support("compile"), *([] if name in COMPILED else [pytest.mark.full])]
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:
@@ -120,10 +133,11 @@ def test_any_spatial_shape(name: str) -> None:
     assert module(x[:0]).shape == x[:0].shape
 
 
+@pytest.mark.promise("differentiation", "compile: tests of modules")
 @pytest.mark.parametrize(
     ("name", "dynamic"),
     [
-        *(pytest.param(name, False, marks=pytest.mark.support("compile")) for name in MODULES),
+        *(pytest.param(name, False, marks=compiled_marks(name)) for name in MODULES),
         *(
             pytest.param(name, True, marks=pytest.mark.support("dynamic shapes"))
             for name in DYNAMIC
@@ -135,20 +149,28 @@ def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
     module = trained(name)
     twin = copy.deepcopy(module)
     compiled = torch.compile(twin, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    x = sample(name)
-    for mode in (True, False):
+    # A layer that has no averages does in evaluation what it does in training.
+    averages = any("running" in key for key in module.state_dict())
+    for mode in (True, False) if averages else (True,):
         compiled.train(mode)
         module.train(mode)
-        expected = zip(gradients(module, x), gradients(compiled, x), strict=True)
+        expected = zip(all_of(module, sample(name)), all_of(compiled, sample(name)), strict=True)
         for a, b in expected:
             assert_close(a, b, rtol=1e-3, atol=1e-3)
         assert_close(module.state_dict(), twin.state_dict())
-    assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+    assert_close(all_of(compiled, sample(name))[0], module(sample(name)), rtol=1e-5, atol=1e-5)
     if dynamic:
         x = sample(name, 10)
         with torch.compiler.set_stance("fail_on_recompile"):
-            y = compiled(x)
+            y = all_of(compiled, x)[0]
         assert_close(y, module(x), rtol=1e-5, atol=1e-5)
+
+
+def all_of(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Output and gradients."""
+    x = x.requires_grad_()
+    y = module(x)
+    return [y.detach(), *torch.autograd.grad(weighted(y), [x, *module.parameters()])]
 
 
 @pytest.mark.support("export")
@@ -161,42 +183,49 @@ def test_exports_for_evaluation(name: str) -> None:
 
 
 @pytest.mark.support("autocast")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @each_module
-def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None:
+def test_half_features_compute_in_float32(name: str, counted: Counted) -> None:
     module = trained(name)
-    x = sample(name).to(dtype)
-    for mode in (True, False):
+    for dtype, mode in product(HALVES, (True, False)):
+        x = sample(name).to(dtype)
         module.train(mode)
         y = copy.deepcopy(module)
         with torch.autocast("cpu", dtype=dtype):
             actual = y(x)
-        assert actual.dtype == dtype
         expected = copy.deepcopy(module)(x.float())
-        if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
-            # they run in half, as autocast has it
-            assert (actual.float() - expected).norm() < 8 * torch.finfo(dtype).eps * expected.norm()
-        else:
-            tolerance = 4 * torch.finfo(dtype).eps
-            assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
-        assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
+        with counted(dtype, f"training={mode}"):
+            assert actual.dtype == dtype
+            if convolves(module):
+                # they run in half, as autocast has it
+                bound = 8 * torch.finfo(dtype).eps * expected.norm()
+                assert (actual.float() - expected).norm() < bound
+            else:
+                tolerance = 4 * torch.finfo(dtype).eps
+                assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
+            assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
 
 
 @pytest.mark.support("half input")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @each_module
-def test_half_features_without_autocast(name: str, dtype: torch.dtype, record_property) -> None:
+def test_half_features_without_autocast(name: str, record_property, counted: Counted) -> None:
     module = trained(name)
-    x = sample(name).to(dtype)
-    if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
+    if convolves(module):
         record_property("support", "raises the RuntimeError of a float32 torch layer")
-        with pytest.raises(RuntimeError, match="type"):
-            module(x)
-        return
-    y = copy.deepcopy(module)(x)
-    assert y.dtype == dtype
-    tolerance = 4 * torch.finfo(dtype).eps
-    assert_close(y.float(), module(x.float()), rtol=tolerance, atol=tolerance)
+    for dtype in HALVES:
+        x = sample(name).to(dtype)
+        with counted(dtype):
+            if convolves(module):
+                with pytest.raises(RuntimeError, match="type"):
+                    module(x)
+                continue
+            y = copy.deepcopy(module)(x)
+            assert y.dtype == dtype
+            tolerance = 4 * torch.finfo(dtype).eps
+            assert_close(y.float(), module(x.float()), rtol=tolerance, atol=tolerance)
+
+
+def convolves(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
 
 
 @pytest.mark.support("vmap")
