@@ -33,8 +33,8 @@ FIRST_ORDER = {
     *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
     "TemporalSpatialAttention",
 }
-# The others compile in the full form: they go through the code of these.
-COMPILED = (
+# The others are traced in the full form: they go through the code of these.
+TRACED = (
     *("DecorrelatedBatchNorm zca", "PCANorm", "SwitchableWhitening", "CovPool reduced"),
     *("CrossCovPool learnt", "CovAttention", "SecondOrderHead late"),
     *("AttentiveTemporalCovPool video", "WhiteningColoring smith"),
@@ -44,8 +44,13 @@ each_of_maps = pytest.mark.parametrize("name", MAPS)
 each_norm = pytest.mark.parametrize("name", NORMS)
 
 
-def compiled_marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.support("compile"), *([] if name in COMPILED else [pytest.mark.full])]
+def traced(what: str) -> list[object]:
+    """Every module, with the marks for what is traced."""
+    shows, left_out = pytest.mark.support(what), pytest.mark.full
+    return [
+        pytest.param(name, marks=[shows] if name in TRACED else [shows, left_out])
+        for name in MODULES
+    ]
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:
@@ -134,17 +139,19 @@ def test_any_spatial_shape(name: str) -> None:
 
 
 @pytest.mark.promise("differentiation", "compile: tests of modules")
-@pytest.mark.parametrize(
-    ("name", "dynamic"),
-    [
-        *(pytest.param(name, False, marks=compiled_marks(name)) for name in MODULES),
-        *(
-            pytest.param(name, True, marks=pytest.mark.support("dynamic shapes"))
-            for name in DYNAMIC
-        ),
-    ],
-)
-def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
+@pytest.mark.parametrize("name", traced("compile"))
+def test_compiles_without_a_graph_break(name: str) -> None:
+    compile_and_compare(name, dynamic=False)
+
+
+@pytest.mark.support("dynamic shapes")
+@pytest.mark.promise("differentiation", "dynamic shapes: tests of modules")
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_compiles_for_any_batch(name: str) -> None:
+    compile_and_compare(name, dynamic=True)
+
+
+def compile_and_compare(name: str, *, dynamic: bool) -> None:
     torch._dynamo.reset()
     module = trained(name)
     twin = copy.deepcopy(module)
@@ -173,8 +180,7 @@ def all_of(module: nn.Module, x: Tensor) -> list[Tensor]:
     return [y.detach(), *torch.autograd.grad(weighted(y), [x, *module.parameters()])]
 
 
-@pytest.mark.support("export")
-@each_module
+@pytest.mark.parametrize("name", traced("export"))
 def test_exports_for_evaluation(name: str) -> None:
     module = trained(name).eval()
     x = sample(name)

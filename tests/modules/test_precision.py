@@ -24,7 +24,7 @@ from tests.precision.shares import (
 from tests.precision.trials import Run, Trial
 
 AREA = "precision"
-QUICK_SHARE = 6  # of the settings, others for each module
+QUICK_SHARE = 12  # of the settings, others for each module
 
 
 def convolves(name: str) -> bool:

@@ -41,16 +41,16 @@ UNWRITTEN = (
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(few: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where an unbroken run of each example is."""
     root = tmp_path_factory.mktemp("ours")
-    together({name: partial(fit, name, root / name / "unbroken", {}) for name in EXAMPLES})
+    together({name: partial(fit, name, root / name / "unbroken", {}) for name in few})
     return root
 
 
 @pytest.fixture(scope="module")
 def few(full: bool) -> tuple[str, ...]:
-    return EXAMPLES if full else ("image_classification",)
+    return EXAMPLES if full else ("image_classification", "style_transfer")
 
 
 @pytest.mark.promise(
@@ -58,8 +58,10 @@ def few(full: bool) -> tuple[str, ...]:
     "runs of every example killed at a random step and resumed: weights and optimiser as of an "
     "unbroken run, bit for bit",
 )
-def test_killed(root: Path, full: bool, counted: Counted, tmp_path: Path) -> None:
-    counted.cases(together(killed(root, EXAMPLES, KILLS if full else 1, {})))
+def test_killed(
+    root: Path, few: tuple[str, ...], full: bool, counted: Counted, tmp_path: Path
+) -> None:
+    counted.cases(together(killed(root, few, KILLS if full else 1, {})))
     if full:
         counted.beside = f"Lightning's shuffling: {resumed_by_default(tmp_path)}"
 
