@@ -66,26 +66,6 @@ def test_gradcheck_of_the_lyapunov_solution(solver: str, condition: float) -> No
     assert gradgradcheck(f, (S, Q), check_fwd_over_rev=True)
 
 
-def test_gradcheck_of_the_eigendecomposition() -> None:
-    A = spd(2, n=3, condition=10.0).requires_grad_()
-    for backward in ("exact_gaps", "autograd"):
-        f = lambda A: F.eigh(A, backward=backward)
-        assert gradcheck(f, A, check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, A, check_fwd_over_rev=True)
-
-
-def test_gradcheck_of_the_covariances() -> None:
-    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
-    for center in (True, False):
-        f = lambda x: F.covariance(x, center=center, eps=0.1, shrinkage=0.2)
-        assert gradcheck(f, x, check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, x, check_fwd_over_rev=True)
-        f = lambda x, y: F.cross_covariance(x, y, center=center)
-        assert gradcheck(f, (x, y), check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, (x, y), check_fwd_over_rev=True)
-
-
 @exact_cells
 def test_torch_func(name: str, method: str, backward: str) -> None:
     A = spd(3, n=3, condition=10.0)

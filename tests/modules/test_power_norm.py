@@ -220,34 +220,3 @@ def test_transforms_and_compiled_graphs(norm: SVPowerNorm) -> None:
     assert_close(compiled(Q), y)
     assert_close(gradient(compiled, Q), gradient(norm, Q))
     assert_close(torch.export.export(norm, (Q,)).module()(Q), y)
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
-        (lambda: SVPowerNorm(alpha=2), F.InvalidValueError, "alpha must lie"),
-        (lambda: SVPowerNorm(eps=-1), F.InvalidValueError, "eps must lie"),
-        (lambda: SVPowerNorm(iterations=0), F.InvalidValueError, "iterations must be at least 1"),
-        (lambda: SVPowerNorm(num_values=0), F.InvalidValueError, "num_values must be at least 1"),
-        (lambda: SVPowerNorm(2.0), F.InvalidTypeError, "num_features must be an int"),
-        (lambda: SVPowerNorm(3, num_values=4), F.InvalidValueError, "num_features=3"),
-        (lambda: SVPowerNorm(3, num_values=None), F.InvalidValueError, "num_values must be an int"),
-        (
-            lambda: SVPowerNorm(learnable=True, num_values=None),
-            F.InvalidValueError,
-            "num_values must be an int",
-        ),
-        (lambda: SVPowerNorm(3)(torch.ones(2, 4)), F.InvalidValueError, "num_features=3"),
-        (
-            lambda: SVPowerNorm(num_values=3)(torch.ones(2, 4)),
-            F.InvalidValueError,
-            r"at most min\(C, D\)=2, got 3",
-        ),
-        (lambda: SVPowerNorm()(torch.ones(3)), F.InvalidValueError, "at least 2 dimensions"),
-        (lambda: SVPowerNorm()(torch.ones(3, 3).long()), F.InvalidTypeError, "floating"),
-        (lambda: SVPowerNorm()([[1.0]]), F.InvalidTypeError, "torch.Tensor"),
-    ],
-)
-def test_bad_input(call, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        call()

@@ -46,21 +46,40 @@ BUILT: dict[str, dict[str, object]] = {
 }
 # What the presets of a pooling pass on, beside options of their own.
 PASSED_ON = ("vectorize", "eps", "shrinkage", "mean_weight", "device", "dtype")
-TOO_MANY: tuple[tuple[str, dict[str, object]], ...] = (
-    ("DecorrelatedBatchNorm", {"num_groups": 4}),
-    ("GroupWhitening", {"num_groups": 4}),
-    ("PCANorm", {"num_components": 7}),
-    ("CovPool", {"reduced_channels": 7}),
-    ("CrossCovPool", {"reduced_channels": 7}),
-    ("CrossCovPool", {"reduced_channels": (2, 7)}),
-    ("CrossCovPool", {"reduced_channels": (2, 3, 4)}),
-    ("CovAttention", {"reduced_channels": 7}),
-    ("AttentiveTemporalCovPool", {"attention_channels": 7}),
-    ("AttentiveTemporalCovPool", {"reduced_channels": 7}),
-    ("PCAWhitening", {"n_components": 7, "num_features": 6}),
-    ("SVPowerNorm", {"num_values": 7, "num_features": 6}),
-    ("ZCAWhitening", {"num_features": (3, 4, 4), "patch_size": 3}),
-    ("SecondOrderHead", {"fusion": "late", "class_token": False}),
+SMITH = "Smith(lower=None, doublings=None)"
+# The first does not fit the others; the last word is one that the error has for it.
+UNFIT: tuple[tuple[str, dict[str, object], str], ...] = (
+    ("DecorrelatedBatchNorm", {"num_groups": 4}, ""),
+    ("GroupWhitening", {"num_groups": 4}, ""),
+    ("PCANorm", {"num_components": 7}, ""),
+    ("CovPool", {"reduced_channels": 7}, ""),
+    ("CrossCovPool", {"reduced_channels": 7}, ""),
+    ("CrossCovPool", {"reduced_channels": (2, 7)}, ""),
+    ("CrossCovPool", {"reduced_channels": (2, 3, 4)}, ""),
+    ("CovAttention", {"reduced_channels": 7}, ""),
+    ("AttentiveTemporalCovPool", {"attention_channels": 7}, ""),
+    ("AttentiveTemporalCovPool", {"reduced_channels": 7}, ""),
+    ("PCAWhitening", {"n_components": 7, "num_features": 6}, ""),
+    ("SVPowerNorm", {"num_values": 7, "num_features": 6}, ""),
+    ("ZCAWhitening", {"num_features": (3, 4, 4), "patch_size": 3}, ""),
+    ("SecondOrderHead", {"fusion": "late", "class_token": False}, ""),
+    ("CovAttention", {"channel": False, "position": False}, ""),
+    ("CovAttention", {"reduced_channels": 1}, ""),
+    ("SVPowerNorm", {"num_values": None, "num_features": 3}, ""),
+    ("SVPowerNorm", {"num_values": None, "learnable": True}, ""),
+    ("DecorrelatedBatchNorm", {"method": "eigh", "kind": "cholesky"}, "Eigh(refine=False)"),
+    ("DecorrelatedBatchNorm", {"method": "pade", "kind": "pca"}, "Pade(degree=5)"),
+    ("PCANorm", {"method": "pade"}, "Pade(degree=5)"),
+    ("PCAWhitening", {"method": "newton_schulz"}, "NewtonSchulz(iterations=5)"),
+    ("CovPool", {"method": "pade", "function": "log"}, "Pade(degree=5)"),
+    ("CovPool", {"method": "taylor", "function": 0.3}, "Taylor(degree=10)"),
+    ("CovPool", {"backward": "smith", "function": "log"}, SMITH),
+    ("CovPool", {"method": "eigh", "function": nn.Identity()}, "Eigh(refine=False)"),
+    (
+        "CovPool",
+        {"backward": "smith", "function": nn.Identity()},
+        SMITH,
+    ),
 )
 
 
@@ -73,10 +92,10 @@ def of_options() -> Iterator[Refusal]:
         passed_on = ((option, wrong) for option, wrong in of_pool if option in PASSED_ON)
         for option, (what, value, came) in (*wrong_options(kind), *passed_on):
             yield Refusal(f"{name}({what})", partial(kind, **given | {option: value}), option, came)
-    for name, options in TOO_MANY:
+    for name, options, word in UNFIT:
         argument, value = next(iter(options.items()))
         call = partial(getattr(cl, name), **BUILT[name] | options)
-        yield Refusal(f"{name}({options})", call, argument, said(value))
+        yield Refusal(f"{name}({options})", call, argument, (*said(value), *[word] * bool(word)))
 
 
 def in_training(name: str) -> nn.Module:
