@@ -10,7 +10,7 @@ from covlayers import functional
 
 if find_spec("triton") is None:  # these are imported where a kernel is launched, and not before
     collect_ignore_glob = [
-        "covlayers/functional/_iterations/*_kernel.py",
+        "covlayers/functional/_iterations/*_triton.py",
         "covlayers/functional/_iterations/launch.py",
         "covlayers/functional/_iterations/tile.py",
     ]

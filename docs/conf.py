@@ -122,6 +122,7 @@ def setup(app: Sphinx) -> None:
     import performance_page
     import reliability_page
     import rule_figures
+    import shared_arguments
     import stability_page
     import support_page
 
@@ -132,4 +133,5 @@ def setup(app: Sphinx) -> None:
     reliability_page.write(generated / "reliability")
     stability_page.write(generated / "stability")
     support_page.write(generated / "support")
+    shared_arguments.connect(app)
     app.connect("build-finished", llms_txt.write)

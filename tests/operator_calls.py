@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from covlayers.functional import _iterations
+import covlayers.functional  # noqa: F401  # defines them
 from tests.properties import weights_like
 
 COEFFICIENTS = [1.875, -1.25, 0.375] * 3
@@ -22,5 +22,5 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(_iterations, name) for name in ("roots", "smith", "sign")
+    name: getattr(torch.ops.covlayers, name).default for name in ("roots", "smith", "sign")
 }

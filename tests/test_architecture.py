@@ -21,7 +21,7 @@ LAYERS = [
     ["functional.methods"],
     ["functional.backwards"],
     ["functional"],
-    ["modules._derived_buffers"],
+    ["modules._derived_buffers", "modules._factory"],
     ["modules.norms", "modules.data", "modules.pooling", "modules.style"],
     ["modules.video"],
     ["modules"],
@@ -32,7 +32,7 @@ LAYER_OF = {place: layer for layer, places in enumerate(LAYERS) for place in pla
 # What the layers use of the functional tier beside its public names.
 CORES = {"functional._base", "functional._batch"}
 # Imported where a kernel is launched, and not before.
-WITH_TRITON = ("tile", "roots_kernel", "smith_kernel", "sign_kernel")
+WITH_TRITON = ("tile", "roots_triton", "smith_triton", "sign_triton")
 ALLOWED = {"covlayers", "torch", "einops"}
 
 

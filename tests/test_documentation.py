@@ -18,7 +18,8 @@ import torch
 
 import covlayers
 from covlayers import functional
-from covlayers.functional import functions as spectra
+from covlayers.functional.functions import INVSQRT, LOG, SQRT
+from tests.signatures import parameters as parameters_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 NAMES = {
@@ -31,7 +32,7 @@ SECTIONS = ("Args", "Attributes", "Shape", "Raises", "Example", "Reference")
 
 # What these are is a matter of words, not of a formula: choices, interfaces, errors, options.
 IN_WORDS = {
-    *("Auto", "Method", "DirectMethod", "Backward", "Rule", "Saved"),
+    *("Auto", "Method", "DirectMethod", "Backward", "Rule", "Saved", "Selection", "select"),
     *("InvalidTypeError", "InvalidValueError", "UnsupportedError", "ConvergenceError"),
     *("convert_sync", "freeze_stats"),
 }
@@ -40,7 +41,8 @@ IN_WORDS = {
 NO_SOURCE = {
     "chooses by the measurements of this library": {"Auto"},
     "an interface of this library": {
-        *("Method", "DirectMethod", "Backward", "Rule", "Saved", "LyapunovSolver"),
+        *("Method", "DirectMethod", "Backward", "Rule", "Saved", "Selection", "LyapunovSolver"),
+        "select",
     },
     "an error of this library": {
         *("InvalidTypeError", "InvalidValueError", "UnsupportedError", "ConvergenceError"),
@@ -54,7 +56,7 @@ SOURCELESS = set().union(*NO_SOURCE.values())
 # How an argument that is a number says which numbers it may be.
 RANGE = re.compile(
     r"\\ge|[<>] 0|at (least|most)|in [\[(]0, 1\]|must\s+divide|from 1 |finite|real number"
-    r"|as (in )?:(class|func):`"
+    r"|as\s+:class:`"
 )
 TENSOR_SHAPE = re.compile(r"\([*NG], |scalar")
 
@@ -86,15 +88,16 @@ def has_formula(name: str) -> bool:
 
 
 def entries(section: str) -> dict[str, str]:
-    """What a section says of each name."""
-    return dict(re.findall(r"^ {4}\**(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE))
+    """What a section says of each name, of some names together."""
+    found = re.findall(r"^ {4}\**(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    return {name: text for names, text in found for name in names.split(", ")}
 
 
 def parameters(obj: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Those of a function or a constructor, inherited ones too, but not of torch or Python."""
     made = obj if inspect.isfunction(obj) else obj.__init__
     ours = getattr(made, "__module__", "").startswith("covlayers")
-    return dict(inspect.signature(obj).parameters) if ours else {}
+    return parameters_of(obj) if ours else {}
 
 
 def refuses(name: str) -> bool:
@@ -107,7 +110,7 @@ def refuses(name: str) -> bool:
     if kind(name) == "module":
         return True
     if kind(name) == "rule" and issubclass(obj, functional.Rule):
-        fns, rule = (spectra.SQRT, spectra.INVSQRT, spectra.LOG), obj()
+        fns, rule = (SQRT, INVSQRT, LOG), obj()
         if not all(rule.serves(fn) and rule.any_order(fn) for fn in fns):
             return True
     given = [p for p in parameters(obj).values() if p.kind is not p.VAR_KEYWORD]

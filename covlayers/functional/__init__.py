@@ -46,6 +46,7 @@ from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.projector import spectral_projector
 from covlayers.functional.rule import Backward, Rule
 from covlayers.functional.saved import Saved
+from covlayers.functional.selection import Selection, select
 from covlayers.functional.solvers import LyapunovSolver
 from covlayers.functional.triangle import triu_matrix, triu_vector
 from covlayers.functional.whitening import color, whiten
@@ -80,6 +81,7 @@ __all__ = [
     "PowerIteration",
     "Rule",
     "Saved",
+    "Selection",
     "Smith",
     "SpectralMethod",
     "Taylor",
@@ -95,6 +97,7 @@ __all__ = [
     "invsqrtm",
     "logm",
     "powm",
+    "select",
     "shrink",
     "solve_lyapunov",
     "spectral_projector",

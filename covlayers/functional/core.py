@@ -124,36 +124,23 @@ class Method(ABC):
     default_backward: ClassVar[str] = "autograd"
 
     def check(self, fns: Fns) -> None:
-        """Whether the method computes ``fns``, asked once, before any matrix is there.
-
-        Raises:
-            UnsupportedError: if it cannot compute one of them.
-        """
+        """Raise :class:`UnsupportedError` if the method cannot compute one of ``fns``."""
         return
 
     def select(self, fns: Fns, A: Tensor) -> "Method":
-        """The method that will run, itself unless it chooses by the input.
-
-        Args:
-            fns: the functions to compute.
-            A: the matrices ``(*, n, n)``.
-        """
+        """The method for ``fns`` of ``A``, ``(*, n, n)``: itself, unless it chooses by them."""
         return self
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        """How ``fns`` of ``A``, ``(*, n, n)``, would be computed, and why so."""
+        return "its own steps", "the method has one implementation"
 
     @abstractmethod
     def forward(self, fns: Fns, A: Tensor) -> Computed:
-        """One output for each of ``fns``, and the spectrum if the method has it.
-
-        Args:
-            fns: the functions to compute.
-            A: symmetric matrices ``(*, n, n)``.
-        """
+        """One output for each of ``fns`` of symmetric ``A``, ``(*, n, n)``, and the spectrum."""
 
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of :meth:`forward`, with the derivative of the method's own steps.
-
-        :class:`~covlayers.functional.Autograd` and :class:`~covlayers.functional.Unrolled` take it.
-        """
+        """The outputs for ``fns`` of ``A``, ``(*, n, n)``, with the derivative of the steps."""
         return self.forward(fns, A)[0]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.function import differentiable
-from covlayers.functional._base.linalg import identity_like, trace
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_broadcast,
     check_positions,
@@ -16,7 +16,6 @@ from covlayers.functional._base.tensors import (
     check_square,
     check_tensor,
     full_precision,
-    no_autocast,
 )
 
 
@@ -128,14 +127,6 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
     return regularized(cov, 0.0, shrinkage)
 
 
-def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:
-    """The core: covariances shrunk, if told to, and with ``eps`` on their diagonal."""
-    if shrinkage is not None:
-        mean = trace(cov) / max(cov.shape[-1], 1)
-        return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
-    return cov + eps * identity_like(cov) if eps else cov
-
-
 def _products(x: Tensor, y: Tensor) -> Tensor:
     """``x yᵀ``: one product, or a sum over blocks where one would add too many roundings."""
     M, block = x.shape[-1], tuning.BLOCK
@@ -162,8 +153,8 @@ class _CenteredProduct:
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
         M = x.shape[-1]
         if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
-            z = _centered(x, center) * M**-0.5
-            return _products(z, z)
+            z = _centered(x, center)
+            return _products(z, z) / M
         return _products(_centered(x, center) / M, _centered(y, center))
 
     @staticmethod
@@ -174,29 +165,27 @@ class _CenteredProduct:
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, y = ctx.saved_tensors
-        with no_autocast(grad):
-            grad = grad / x.shape[-1]
-            if y is None:
-                return (grad + grad.mT) @ _centered(x, ctx.center), None, None
-            gx = grad @ _centered(y, ctx.center) if ctx.needs_input_grad[0] else None
-            gy = grad.mT @ _centered(x, ctx.center) if ctx.needs_input_grad[1] else None
-            return gx, gy, None
+        grad = grad / x.shape[-1]
+        if y is None:
+            return (grad + grad.mT) @ _centered(x, ctx.center), None, None
+        gx = grad @ _centered(y, ctx.center) if ctx.needs_input_grad[0] else None
+        gy = grad.mT @ _centered(x, ctx.center) if ctx.needs_input_grad[1] else None
+        return gx, gy, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, _: None) -> Tensor:
         x, y = ctx.saved_tensors
-        with no_autocast(x):
-            M = x.shape[-1]
-            if y is None:
-                assert dx is not None
-                half = _products(_centered(dx, ctx.center) / M, _centered(x, ctx.center))
-                return half + half.mT
-            tangent = x.new_zeros(())
-            for one, other in ((dx, y), (x, dy)):
-                if one is not None and other is not None:
-                    first, second = _centered(one, ctx.center), _centered(other, ctx.center)
-                    tangent = tangent + _products(first / M, second)
-            return tangent
+        M = x.shape[-1]
+        if y is None:
+            assert dx is not None
+            half = _products(_centered(dx, ctx.center) / M, _centered(x, ctx.center))
+            return half + half.mT
+        tangent = x.new_zeros(())
+        for one, other in ((dx, y), (x, dy)):
+            if one is not None and other is not None:
+                first, second = _centered(one, ctx.center), _centered(other, ctx.center)
+                tangent = tangent + _products(first / M, second)
+        return tangent
 
 
 _centered_product = differentiable(_CenteredProduct)

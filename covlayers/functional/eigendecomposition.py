@@ -7,12 +7,12 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import choose
 from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.first_order import first_order_only
 from covlayers.functional._base.function import compiling, differentiable
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import (
     check_square,
     full_precision,
-    no_autocast,
     symmetrised,
 )
 from covlayers.functional.backwards import BACKWARDS
@@ -21,7 +21,7 @@ from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.backwards.gaps import ExactGaps
 from covlayers.functional.core import Method, SpectralMethod
 from covlayers.functional.methods import METHODS, Auto, Eigh
-from covlayers.functional.rule import Backward, first_order_only
+from covlayers.functional.rule import Backward
 
 
 @full_precision
@@ -123,7 +123,7 @@ class _Decomposed:
     @staticmethod
     def backward(ctx: Any, gvalues: Tensor, gvectors: Tensor) -> tuple[Tensor, None, None]:
         values, vectors = ctx.saved_tensors
-        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+        with torch.set_grad_enabled(_any_order(ctx.rule)):
             K = ctx.rule.inverse_gaps(values)
             inner = K * (vectors.mT @ gvectors) + torch.diag_embed(gvalues)
             gA = symmetric(vectors @ inner @ vectors.mT)
@@ -132,7 +132,7 @@ class _Decomposed:
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, Tensor]:
         values, vectors = ctx.saved_tensors
-        with no_autocast(values), torch.set_grad_enabled(_any_order(ctx.rule)):
+        with torch.set_grad_enabled(_any_order(ctx.rule)):
             rotated = vectors.mT @ symmetric(tangent) @ vectors
             dvectors = vectors @ (ctx.rule.inverse_gaps(values) * rotated)
             dvalues = rotated.diagonal(dim1=-2, dim2=-1)

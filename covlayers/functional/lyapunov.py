@@ -22,7 +22,6 @@ from covlayers.functional._base.tensors import (
     check_shape,
     check_square,
     full_precision,
-    no_autocast,
     symmetrised,
 )
 from covlayers.functional.solvers import SOLVERS, LyapunovSolver
@@ -41,23 +40,21 @@ class _Solved:
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         S, X, *known = ctx.saved_tensors
-        with no_autocast(grad):
-            if compiling():  # a compiled backward has no next
-                W = ctx.solver.solve(S, grad, *known)
-            else:
-                W = lyapunov(S, grad, ctx.solver, *known)
-            gS = -symmetric(W @ X.mT + X.mT @ W) if ctx.needs_input_grad[0] else None
+        if compiling():  # a compiled backward has no next
+            W = ctx.solver.solve(S, grad, *known)
+        else:
+            W = lyapunov(S, grad, ctx.solver, *known)
+        gS = -symmetric(W @ X.mT + X.mT @ W) if ctx.needs_input_grad[0] else None
         return gS, W, None, *(None for _ in known)
 
     @staticmethod
     def jvp(ctx: Any, dS: Tensor | None, dQ: Tensor | None, *_: Any) -> Tensor:
         S, X, *known = ctx.saved_tensors
-        with no_autocast(X):
-            rhs = torch.zeros_like(X) if dQ is None else dQ
-            if dS is not None:
-                dS = symmetric(dS)
-                rhs = rhs - dS @ X - X @ dS
-            return lyapunov(S, rhs, ctx.solver, *known)
+        rhs = torch.zeros_like(X) if dQ is None else dQ
+        if dS is not None:
+            dS = symmetric(dS)
+            rhs = rhs - dS @ X - X @ dS
+        return lyapunov(S, rhs, ctx.solver, *known)
 
 
 _solved = differentiable(_Solved)

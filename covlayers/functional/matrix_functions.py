@@ -12,14 +12,32 @@ from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 from covlayers.functional.methods import METHODS
-from covlayers.functional.rule import Backward
-
-Cell = tuple[Method, Backward | None]
-"""A method with a rule, None for the default rule of the method that runs."""
+from covlayers.functional.rule import Applied, Backward, Vjp
 
 
-def check_cell(fns: Fns, method: str | Method, backward: str | Backward | None) -> Cell:
-    """The method and the rule that the names stand for; no matrix is needed.
+class OwnRule(Backward):
+    """The default rule of whichever method runs."""
+
+    def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
+        method = method.select(fns, A)
+        return _DEFAULT_RULES[method.default_backward].apply(fns, method, A)
+
+    def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
+        method = method.select((fn,), A)
+        return _DEFAULT_RULES[method.default_backward].with_vjp(fn, method, A)
+
+
+OWN_RULE = OwnRule()
+_DEFAULT_RULES = {name: build() for name, build in BACKWARDS.items()}
+
+
+def check_cell(
+    fns: Fns, method: str | Method, backward: str | Backward | None
+) -> tuple[Method, Backward | None]:
+    """The method and the rule that the names stand for, None for None; no matrix is needed.
+
+    ``(rule or OWN_RULE).apply(fns, method, A)`` then is the core: each of ``fns`` of symmetric
+    float32 or float64 matrices ``(*, n, n)``.
 
     Raises:
         InvalidValueError: for an unknown name.
@@ -27,43 +45,33 @@ def check_cell(fns: Fns, method: str | Method, backward: str | Backward | None) 
         UnsupportedError: if the method or the rule cannot serve one of ``fns``.
     """
     chosen = choose("method", method, METHODS, Method)
-    rule = None if backward is None else choose("backward", backward, BACKWARDS, Backward)
     chosen.check(fns)
-    if rule is not None:
-        rule.check(fns)
+    if backward is None:
+        return chosen, None
+    rule = choose("backward", backward, BACKWARDS, Backward)
+    rule.check(fns)
     return chosen, rule
 
 
 _cell_of_names = lru_cache(maxsize=256)(check_cell)
-_DEFAULT_RULES = {name: build() for name, build in BACKWARDS.items()}
 
 
-def compute(fns: Fns, A: Tensor, method: Method, backward: Backward | None) -> tuple[Tensor, ...]:
-    """The core: each of ``fns`` of symmetric float32 or float64 matrices ``(*, n, n)``.
-
-    ``method`` and ``backward`` are those of :func:`check_cell`.
-    """
-    if A.numel() == 0:
-        return tuple(symmetric(A) for _ in fns)
-    method = method.select(fns, A)
-    rule = _DEFAULT_RULES[method.default_backward] if backward is None else backward
-    return rule.apply(fns, method, A)
-
-
-def compute_one(fn: MatrixFunction, method: Method, backward: Backward | None, A: Tensor) -> Tensor:
-    """The core for one function, the matrices last: ``functools.partial`` fixes all else."""
-    return compute((fn,), A, method, backward)[0]
+def applied(fn: MatrixFunction, method: Method, backward: Backward | None) -> Applied:
+    """The core for one function, with what :func:`check_cell` gives."""
+    return Applied(fn, method, backward or OWN_RULE)
 
 
 def checked(
     fns: Fns, A: Tensor, method: str | Method, backward: str | Backward | None
 ) -> tuple[Tensor, ...]:
-    """What every door does: check the matrices and the options, then call the core."""
+    """What a door does: check the matrices and the options, then call the core."""
     check_square("A", A)
     names = isinstance(method, str) and isinstance(backward, str | None)
     resolve = _cell_of_names if names and not compiling() else check_cell
-    cell = resolve(fns, method, backward)
-    return compute(fns, symmetrised("A", A), *cell)
+    chosen, rule = resolve(fns, method, backward)
+    if A.numel() == 0:
+        return tuple(symmetric(A) for _ in fns)
+    return (rule or OWN_RULE).apply(fns, chosen, symmetrised("A", A))
 
 
 @full_precision

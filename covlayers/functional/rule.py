@@ -6,6 +6,7 @@ one formula serves the vector-Jacobian and the Jacobian-vector product.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.function import compiling, differentiable, transformed
+from covlayers.functional._base.first_order import first_order_only
+from covlayers.functional._base.function import compiling, differentiable, recorded
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.tensors import no_autocast
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
+
+Vjp = Callable[[Tensor], Tensor]
 
 
 class Backward(ABC):
@@ -32,16 +35,16 @@ class Backward(ABC):
     """
 
     def check(self, fns: Fns) -> None:
-        """Whether ``fns`` can be differentiated so, asked once, before any matrix is there.
-
-        Raises:
-            UnsupportedError: if one of them cannot.
-        """
+        """Raise :class:`UnsupportedError` if one of ``fns`` cannot be differentiated so."""
         return
 
     @abstractmethod
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
         """For each of ``fns`` an output ``(*, n, n)``: ``method`` on ``A``, as autograd sees it."""
+
+    def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
+        """``fn(A)`` by ``method``, for ``A`` of shape ``(*, n, n)``, and its backward pass."""
+        return recorded(lambda A: self.apply((fn,), method, A)[0], A)
 
 
 class Rule(Backward):
@@ -88,6 +91,35 @@ class Rule(Backward):
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
         return _ruled(A, self.computes(fns), method, self)[: len(fns)]
 
+    def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
+        fns = self.computes((fn,))
+        outputs, spectrum = method.forward(fns, A)
+        dtype = A.dtype if spectrum is None else spectrum.values.dtype
+        by_name = {one.name: Y.to(dtype) for one, Y in zip(fns, outputs, strict=True)}
+        saved = Saved(A.to(dtype), by_name, spectrum, dtype)
+
+        def vjp(grad: Tensor) -> Tensor:
+            return symmetric(self.vjp(fn, saved, symmetric(grad.to(dtype)))).to(A.dtype)
+
+        return outputs[0], vjp
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One function by a method, with the derivative of a rule: from matrices to matrices."""
+
+    fn: MatrixFunction
+    method: Method
+    rule: Backward
+
+    def __call__(self, A: Tensor) -> Tensor:
+        """The core: ``fn`` of symmetric float32 or float64 matrices ``(*, n, n)``."""
+        return self.rule.apply((self.fn,), self.method, A)[0]
+
+    def with_vjp(self, A: Tensor) -> tuple[Tensor, Vjp]:
+        """The same, and its vector-Jacobian product, with no graph."""
+        return self.rule.with_vjp(self.fn, self.method, A)
+
 
 class _Ruled:
     """The method's outputs, then its spectrum where the rule reads it, with the rule's gradient."""
@@ -104,6 +136,7 @@ class _Ruled:
         ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...]:
         A, ctx.fns, _, ctx.rule = inputs
+        ctx.dtype = A.dtype
         ctx.set_materialize_grads(False)
         number, reads = len(ctx.fns), ctx.rule.reads
         missing = "spectrum" in reads and len(output) == number
@@ -116,19 +149,21 @@ class _Ruled:
         total: Tensor | None = None
         for fn, grad in zip(ctx.fns, grads, strict=False):
             if grad is not None:
-                term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, symmetric(grad))
+                grad = symmetric(grad if saved.dtype == grad.dtype else grad.to(saved.dtype))
+                term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, grad)
                 total = term if total is None else total + term
-        return None if total is None else symmetric(total), None, None, None
+        return None if total is None else symmetric(total).to(ctx.dtype), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
         saved = _saved(ctx)
-        tangent = symmetric(tangent)
+        tangent = symmetric(tangent.to(saved.dtype))
         roots = [_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns]
         # The spectrum is for the rule alone. Its tangent, never used, marks what depends on A,
         # so that a second derivative through a surrogate is noticed.
         spectrum = saved.known_spectrum or ()
-        return *roots, *[torch.zeros_like(part) for part in spectrum if part is not None]
+        marks = [torch.zeros_like(part) for part in spectrum if part is not None]
+        return *[root.to(ctx.dtype) for root in roots], *marks
 
 
 _ruled = differentiable(_Ruled)
@@ -137,8 +172,14 @@ _ruled = differentiable(_Ruled)
 def _saved(ctx: Any) -> Saved:
     A, *rest = ctx.saved_tensors
     number = len(ctx.fns)
-    outputs = {fn.name: one for fn, one in zip(ctx.fns, rest, strict=False) if one is not None}
-    return Saved(A, outputs, Spectrum(*rest[number:]) if len(rest) > number else None)
+    spectrum = Spectrum(*rest[number:]) if len(rest) > number else None
+    # A method may decompose in float64: then the rule computes in it.
+    dtype = spectrum.values.dtype if spectrum else ctx.dtype
+    outputs = {}
+    for fn, one in zip(ctx.fns, rest, strict=False):
+        if one is not None:
+            outputs[fn.name] = one if one.dtype == dtype else one.to(dtype)
+    return Saved(A if A is None else A.to(dtype), outputs, spectrum, dtype)
 
 
 def _differentiate(
@@ -149,47 +190,8 @@ def _differentiate(
     direction: Tensor,
 ) -> Tensor:
     """The rule's formula, which raises when differentiated again unless it is right to do so."""
-    with no_autocast(direction):
-        if rule.any_order(fn) or compiling():  # a compiled backward has no next
-            return formula(fn, saved, direction)
-        with torch.no_grad():
-            result = formula(fn, saved, direction)
+    if rule.any_order(fn) or compiling():  # a compiled backward has no next
+        return formula(fn, saved, direction)
+    with torch.no_grad():
+        result = formula(fn, saved, direction)
     return first_order_only(result, f"{rule} for {fn.name}", direction, *saved.tensors)
-
-
-def first_order_only(result: Tensor, what: str, *sources: Tensor) -> Tensor:
-    """A gradient that must not be differentiated, as a surrogate's is no function's.
-
-    Args:
-        result: the gradient.
-        what: names it for the error.
-        *sources: what it was made from, so that autograd comes by here.
-    """
-    if torch.is_grad_enabled() or transformed():
-        return _FirstOrderOnly.apply(result, what, *sources)
-    return result
-
-
-class _FirstOrderOnly(torch.autograd.Function):
-    """The identity, which raises when differentiated in either mode."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(result: Tensor, what: str, *sources: Tensor) -> Tensor:
-        return result.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.what = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> Any:
-        raise UnsupportedError(
-            f"the backward rule {ctx.what} has no second derivative; use backward='loewner', "
-            "'smith' or 'lyapunov' with sqrtm and invsqrtm, or backward='autograd'."
-        )
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-        return _FirstOrderOnly.backward(ctx)

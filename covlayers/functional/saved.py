@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum, decompose, positive
@@ -16,6 +17,7 @@ class Saved:
         A: the matrices ``(*, n, n)``; None for a rule that does not read them.
         outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions.
         known_spectrum: the spectrum of a method that has one, else None.
+        dtype: that the rule computes in.
 
     Example:
         >>> saved = Saved(torch.eye(2), outputs={})
@@ -27,6 +29,7 @@ class Saved:
     A: Tensor | None
     outputs: Mapping[str, Tensor]
     known_spectrum: Spectrum | None = None
+    dtype: torch.dtype = torch.float32
 
     @property
     def input(self) -> Tensor:

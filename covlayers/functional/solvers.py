@@ -9,7 +9,12 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.decomposition import decompose, positive
-from covlayers.functional._base.linalg import frobenius_norm, spectral_bound
+from covlayers.functional._base.linalg import (
+    frobenius_norm,
+    into_basis,
+    out_of_basis,
+    spectral_bound,
+)
 from covlayers.functional._iterations.sign import solve_by_sign
 from covlayers.functional._iterations.smith import solve_by_smith
 
@@ -49,8 +54,8 @@ class EighSolver(LyapunovSolver):
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
         values, vectors = known
-        rotated = vectors.mT @ Q @ vectors
-        return vectors @ (rotated / (values[..., :, None] + values[..., None, :])) @ vectors.mT
+        sums = values.unsqueeze(-1) + values.unsqueeze(-2)
+        return out_of_basis(vectors, into_basis(vectors, Q) / sums)
 
 
 @dataclass(frozen=True)

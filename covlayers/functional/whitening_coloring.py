@@ -23,7 +23,7 @@ from covlayers.functional._batch.weighted_moments import (
 )
 from covlayers.functional.core import Method
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 
 
@@ -46,13 +46,13 @@ class WhitenColor:
     def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
         """That of a style ``(*, G, c, M)`` over weighted positions."""
         mean, cov, varies = weighted_moments(style, weights, self.eps, self.shrinkage)
-        (root,) = compute((SQRT,), cov, self.method, self.backward)
+        root = applied(SQRT, self.method, self.backward)(cov)
         return Target(mean, torch.where(varies, root, 0))
 
     def transform(self, content: Tensor, target: Target, weights: Tensor | None = None) -> Tensor:
         """The content ``(*, G, c, M)`` with moments of the target over its weighted positions."""
         mean, cov, varies = weighted_moments(content, weights, self.eps, self.shrinkage)
-        (W,) = compute((INVSQRT,), cov, self.method, self.backward)
+        W = applied(INVSQRT, self.method, self.backward)(cov)
         T = torch.where(varies, target.root @ W, 0)  # one product with the features instead of two
         return T @ (content - mean.unsqueeze(-1)) + target.mean.unsqueeze(-1)
 

@@ -23,7 +23,7 @@ from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.core import Method, SpectralMethod
 from covlayers.functional.eigendecomposition import check_spectral, decomposed
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell, compute_one
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.methods.auto import Auto
 from covlayers.functional.rule import Backward
 
@@ -99,7 +99,7 @@ def whitening(kind: str, method: MethodLike, backward: BackwardLike) -> Whitenin
 def _zca(method: MethodLike, backward: BackwardLike) -> Whitening:
     # What refinement restores, an estimated covariance does not have.
     chosen = Auto(refine=False) if isinstance(method, str) and method == "auto" else method
-    return partial(compute_one, INVSQRT, *check_cell((INVSQRT,), chosen, backward))
+    return applied(INVSQRT, *check_cell((INVSQRT,), chosen, backward))
 
 
 def _pca(method: MethodLike, backward: BackwardLike) -> Whitening:

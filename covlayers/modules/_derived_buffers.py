@@ -10,8 +10,8 @@ class DerivedBuffers(nn.Module):
     """A module that derives some of its buffers from others, and reads no outdated ones.
 
     A subclass offers ``sources``, ``derivable`` and ``derive``, and calls ``refresh`` before it
-    reads what was derived. A change of the sources is noticed however it came: in place, by another
-    tensor, by a checkpoint or by ``to``. A compiled graph cannot look: it reads what the last
+    reads what was derived. The module notices every change of the sources: in place, by another
+    tensor, by a checkpoint or by ``to``. A compiled graph notices none: it reads what the last
     refresh outside of it left, where ``derived`` says that there was one.
     """
 
@@ -74,7 +74,7 @@ class DerivedBuffers(nn.Module):
 
 
 def _stamp(source: Tensor) -> object:
-    """What changes whenever a tensor does; where torch keeps no count, never twice the same."""
+    """What changes whenever a tensor does; where torch keeps no count, a new object each time."""
     if source.is_inference():
         return object()
     return id(source), source.data_ptr(), source._version

@@ -17,25 +17,26 @@ from covlayers.modules.norms.running_moments import RunningMoments
 class ConditioningMonitor:
     r"""Watch the spectra of what the layers of a model whiten, while it trains.
 
-    Of the eigenvalues :math:`\lambda_i \ge 0` of the covariance of a batch, for each layer,
+    For each layer it measures, of the eigenvalues :math:`\lambda_i \ge 0` of the covariance of a
+    batch,
 
     .. math:: \kappa = \frac{\lambda_{\max} + \varepsilon}{\lambda_{\min} + \varepsilon}, \qquad
               r = \exp\Big(-\sum_i p_i \log p_i\Big), \quad
               p_i = \frac{\lambda_i}{\sum_j \lambda_j}, \qquad
               \frac{\lambda_{\min}}{\varepsilon}
 
-    with :math:`\varepsilon` of the layer: the condition number of the worst group of channels, the
-    effective rank as a mean over groups, and the smallest eigenvalue of all. Where the last falls
-    below one, ``eps`` decides and not the data; where the effective rank is far below the channels
-    of a group, smaller groups or shrinkage may serve better.
+    with the :math:`\varepsilon` of the layer: the condition number of the worst group of channels,
+    the effective rank as a mean over groups, and the smallest eigenvalue of all groups. Where the
+    last number falls below one, ``eps`` decides and not the data. Where the effective rank is far
+    below the number of channels of a group, smaller groups or shrinkage may serve better.
 
-    Training goes on as without: values, gradients and state are the same. Batches are those of
-    this process; those of less than two positions are passed over, and those that are not finite
-    give NaN. A compiled model is not watched.
+    The monitor changes no value, no gradient and no state. It measures the batches of its own
+    process, skips a batch of fewer than two positions, and reports NaN for a batch that is not
+    finite. It does not watch a compiled model.
 
     Args:
         model: whose layers of this library are watched.
-        every: of how many forward passes in training, at least 1, the first is measured.
+        every: forward passes in training from one measurement to the next, at least 1.
 
     Raises:
         InvalidValueError: if ``every`` is not positive.

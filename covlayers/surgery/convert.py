@@ -11,8 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from covlayers.functional._base.checks import check_count, check_divides, check_model
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
-from covlayers.modules.norms.running_moments import RunningMoments
-from covlayers.modules.norms.sync import Sync, is_group
+from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
 
 Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
 """Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
@@ -31,19 +30,21 @@ def convert_batchnorm(
     A layer starts as the BatchNorm that it replaces: with its weight and bias (the very parameters,
     so an optimizer keeps hold of them), its running mean, the running covariance
     :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, momentum, device, dtype
-    and mode. ``eps`` is the default of the new layer. A BatchNorm in several places stays one.
+    and mode. ``eps`` is the default of the new layer. One BatchNorm in several places becomes one
+    layer.
 
-    All of :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and :class:`torch.nn.SyncBatchNorm` are
-    replaced, but not a subclass with a forward pass of its own, which does more than normalise.
+    The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and
+    :class:`torch.nn.SyncBatchNorm`. A subclass with a forward pass of its own stays, because it
+    does more than normalise.
 
     Args:
         model: the model; unchanged if this raises.
         where: which BatchNorms: None for all, a predicate ``(name, module) -> bool``, a pattern of
             ``fnmatch`` for the dotted name, e.g. ``"layer1.*.bn2"``, or ``"stem"``, the first.
         layer: class, or function, to build one from ``num_features`` and options.
-        group_size: channels :math:`c \ge 1` per group, whence ``num_groups`` is :math:`C/c`; one
-            group where there are no more channels. None leaves ``num_groups`` to the options.
-        **options: of ``layer``; they come before what the BatchNorm has.
+        group_size: channels :math:`c \ge 1` per group, which makes ``num_groups`` :math:`C/c`; a
+            layer with fewer channels has one group. None leaves ``num_groups`` to the options.
+        **options: of ``layer``; they override what the BatchNorm has.
 
     Shape:
         - Output: the model, with the same shapes; the new layer where ``model`` is a BatchNorm
@@ -177,9 +178,9 @@ def _build(
 def convert_sync(model: nn.Module, process_group: Sync = None) -> nn.Module:
     """Let the layers of this library take their statistics over all processes, in place.
 
-    They do so by default (``sync="auto"``); this is for layers built otherwise, and for a group
-    that is not the default one. The BatchNorms of torch take
-    :meth:`torch.nn.SyncBatchNorm.convert_sync_batchnorm`, which leaves ours alone.
+    Layers do so by default (``sync="auto"``); this is for layers that were built otherwise, and for
+    another process group. For the BatchNorms of torch there is
+    :meth:`torch.nn.SyncBatchNorm.convert_sync_batchnorm`, which leaves these layers alone.
 
     Args:
         model: the model.

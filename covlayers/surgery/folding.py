@@ -1,9 +1,9 @@
 r"""Whitening of fixed statistics merged into the convolutions around it.
 
 In evaluation a layer is :math:`y = V x + b` for each group of channels, with
-:math:`V = \operatorname{diag}(\gamma) W` and :math:`b = \beta - V \mu`. After a convolution or a
-linear map of weight :math:`K` and bias :math:`d` it makes that one of :math:`V K` and
-:math:`V d + b`; before one that pads by no zeros, one of :math:`K V` and :math:`d + \sum K b`.
+:math:`V = \operatorname{diag}(\gamma) W` and :math:`b = \beta - V \mu`. A convolution or a linear
+map before it, with weight :math:`K` and bias :math:`d`, takes the weight :math:`V K` and the bias
+:math:`V d + b`. One after it that pads by no zeros takes :math:`K V` and :math:`d + \sum K b`.
 """
 
 import copy
@@ -51,20 +51,20 @@ def fold(model: nn.Module) -> nn.Module:
 
     In evaluation :class:`DecorrelatedBatchNorm`, :class:`IterNorm` and :class:`PCANorm` are fixed
     affine maps :math:`V x + b`. Each is merged into the convolution or linear layer
-    :math:`K x + d` that alone feeds it, or else into that which alone reads it and pads by no
+    :math:`K x + d` that alone feeds it, or else into the one that alone reads it and pads by no
     zeros, and becomes :class:`torch.nn.Identity`:
 
     .. math:: V (K x + d) + b &= (V K)\, x + (V d + b),
 
               K (V x + b) + d &= (K V)\, x + (K b + d)
 
-    Where there is none, or :mod:`torch.fx` cannot follow the model, it becomes a grouped 1x1
-    convolution. Layers whose map depends on the sample stay as they are. The copy has the class and
-    the structure of the model, and is exported and quantised like any other.
+    Where there is no such neighbour, or :mod:`torch.fx` cannot follow the model, the layer becomes
+    a grouped 1x1 convolution. Layers whose map depends on the sample stay as they are. The copy has
+    the class and the structure of the model, and is exported and quantised like any other model.
 
-    Layers are merged where their groups lie within the groups of the convolution, where both are
-    used once, and where no hook watches the convolution. A linear layer beside one is taken to
-    work on :math:`(N, C)`.
+    A layer is merged where its groups lie within the groups of the convolution, where the model
+    uses both once, and where no hook watches the convolution. A linear neighbour is taken to work
+    on :math:`(N, C)`.
 
     Args:
         model: a trained model; unchanged.
@@ -74,7 +74,7 @@ def fold(model: nn.Module) -> nn.Module:
 
     Raises:
         InvalidTypeError: if ``model`` is not a module.
-        UnsupportedError: for a layer without running statistics, whose map is that of each batch.
+        UnsupportedError: for a layer without running statistics, whose map depends on the batch.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), DecorrelatedBatchNorm(8)).eval()

@@ -39,9 +39,9 @@ class _Head(NamedTuple):
                 f"fusion must not be given where there is no class token to fuse, got "
                 f"{self.options['fusion']!r} for a model without; leave it out."
             )
-        pool = build_pool(self.pool, channels, like.device, like.dtype, self.options)
-        features: Any = pool.out_features
         place: Any = {"device": like.device, "dtype": like.dtype}
+        pool = build_pool(self.pool, channels, self.options, **place)
+        features: Any = pool.out_features
         return pool, nn.Linear(features, self.num_classes, **place)
 
     def of_tokens(self, embed_dim: int, like: Tensor) -> SecondOrderHead:
@@ -65,23 +65,24 @@ def replace_head(
 
     The features :math:`X` stay, with their very parameters, and the logits become
     :math:`W \operatorname{pool}(X) + b`. The new layers are fresh, on the device and in the dtype
-    of the old classifier and in the mode of the model. A model is known by its structure:
+    of the old classifier and in the mode of the model. The function knows a model by its structure:
 
     - ``avgpool``, a mean over all positions, and a last child that is a linear layer or ends in
       some, as in ResNet, ConvNeXt, EfficientNet, MobileNetV3, RegNet, Swin and the video ResNets of
       torchvision. ``avgpool`` becomes the pooling, after the layers that the classifier begins with
-      and that act on maps (the norm of ConvNeXt). The last dropout is kept, hidden linear layers
-      are not. Auxiliary classifiers stay.
+      and that act on maps (the norm of ConvNeXt). The last dropout and auxiliary classifiers
+      stay, hidden linear layers go.
     - ``class_token``, ``encoder.ln`` and ``heads``, as in the VisionTransformer of torchvision. A
       :class:`~covlayers.SecondOrderHead` follows ``encoder.ln``, and
       ``heads`` becomes :class:`torch.nn.Identity`.
     - the interface of timm: ``forward_features``, ``num_features``, ``reset_classifier``. The model
-      loses its pooling and its classifier, and what is returned is a new module around it. With a
-      class token the head is a ``SecondOrderHead``, which leaves registers and distillation tokens
-      aside, without dropout; else the dropout of the model goes between pooling and classifier.
+      loses its pooling and its classifier, and the function returns a new module around it. With
+      a class token the head is a ``SecondOrderHead`` without dropout, which ignores registers and
+      distillation tokens. Without one, the dropout of the model goes between pooling and
+      classifier.
 
     Without ``reduced_channels`` the 2048 channels of a ResNet-50 give :math:`2048 \cdot 2049/2`
-    features, some two millions for each class; the papers reduce them to 256.
+    features, two million for each class; the papers reduce the channels to 256.
 
     Args:
         model: the model, changed in place; unchanged if this raises.

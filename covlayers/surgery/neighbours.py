@@ -27,8 +27,8 @@ class _Tracer(fx.Tracer):
 def neighbours(model: nn.Module) -> dict[str, Neighbour]:
     """For the name of each layer a module that it may be merged into, if there is one.
 
-    None at all for a model that torch.fx cannot follow. A trace takes optional arguments as given;
-    where there are some, a neighbour has to be one by another trace that omits them too.
+    There is none for a model that torch.fx cannot follow. A trace takes optional arguments as
+    given. Where there are some, a second trace omits them, and both must find the neighbour.
     """
     traced = copy.deepcopy(model).eval()  # a trace may leave its proxies in attributes
     try:
@@ -63,7 +63,7 @@ def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
 
 
 def _suits(module: Any, norm: CovarianceNorm, feeds: bool) -> bool:
-    """Whether the map of the layer can be one with that of the module."""
+    """Whether the module can take the map of the layer into its own."""
     if type(module) not in MERGEABLE or module._forward_hooks or module._forward_pre_hooks:
         return False
     groups = getattr(module, "groups", 1)

@@ -60,7 +60,7 @@ class PooledFeatures(nn.Module):
 
 
 def on_meta(model: nn.Module) -> Any:
-    """A copy without memory, to try on what a model may refuse."""
+    """A copy on the meta device, to try what a model may refuse."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in model.parameters()
     }
@@ -69,9 +69,9 @@ def on_meta(model: nn.Module) -> Any:
 
 
 def take_dropout(model: Any) -> nn.Dropout:
-    """The dropout ahead of a classifier of timm, which the model has no more.
+    """The dropout ahead of the classifier of a timm model, taken out of the model.
 
-    Left in the model, it would fall on single positions and raise their variances.
+    Left there, it would drop single positions and raise their variances.
     """
     modules = dict(model.named_modules())
     layers = [modules.get(name) for name in ("head_drop", "head.drop", "head.dropout")]

@@ -1,4 +1,4 @@
-"""The running statistics of a whole model: taken again, or frozen."""
+"""Take the running statistics of a whole model again, or freeze them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,11 +20,11 @@ def recalibrate(
 
     .. math:: \bar\mu = \tfrac1B \sum_b \mu_b, \qquad \bar\Sigma = \tfrac1B \sum_b \Sigma_b
 
-    over its :math:`B` batches: for weights that no training step has seen, such as averaged,
-    pruned or transferred ones. The layers of this library and those of torch, frozen ones too, run
-    in training mode, the rest of the model in evaluation mode, without dropout. A layer that no
-    batch reaches keeps what it had. Afterwards modes and momenta are as before; and if the loader
-    or the model raises, so are the statistics.
+    over its :math:`B` batches, for weights that no training step has seen: averaged,
+    pruned or transferred weights. The norm layers of this library and of torch, frozen layers too,
+    run in training mode; the rest of the model runs in evaluation mode, without dropout. A layer
+    that no batch reaches keeps its statistics. Modes and momenta come back afterwards; if the
+    loader or the model raises, the statistics come back too.
 
     Args:
         model: the model.

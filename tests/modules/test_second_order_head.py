@@ -173,6 +173,6 @@ def test_bad_options(options: dict, error: type[Exception], words: str) -> None:
 
 def test_a_pooling_is_built_from_a_class_or_a_function() -> None:
     for pool in (CovPool, lambda channels, **options: CovPool(channels, **options)):
-        module = build_pool(pool, 6, "meta", torch.float64, {"reduced_channels": 4})
+        module = build_pool(pool, 6, {"reduced_channels": 4}, device="meta", dtype=torch.float64)
         assert module.out_features == 10
         assert all(p.is_meta and p.dtype == torch.float64 for p in module.parameters())

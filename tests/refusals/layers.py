@@ -44,8 +44,6 @@ BUILT: dict[str, dict[str, object]] = {
     **{name: {} for name in ("WhiteningColoring", "AdaIN", "WhiteningLoss")},
     "GroupWhiteningColoring": {"num_groups": 3},
 }
-# What the presets of a pooling pass on, beside options of their own.
-PASSED_ON = ("vectorize", "eps", "shrinkage", "mean_weight", "device", "dtype")
 SMITH = "Smith(lower=None, doublings=None)"
 # The first does not fit the others; the last word is one that the error has for it.
 UNFIT: tuple[tuple[str, dict[str, object], str], ...] = (
@@ -87,10 +85,7 @@ def of_options() -> Iterator[Refusal]:
     """Out of range, of a wrong type, unknown, too many for another."""
     for name, given in BUILT.items():
         kind = getattr(cl, name)
-        preset = issubclass(kind, cl.CovPool) and kind is not cl.CovPool
-        of_pool = wrong_options(cl.CovPool) if preset else ()
-        passed_on = ((option, wrong) for option, wrong in of_pool if option in PASSED_ON)
-        for option, (what, value, came) in (*wrong_options(kind), *passed_on):
+        for option, (what, value, came) in wrong_options(kind):
             yield Refusal(f"{name}({what})", partial(kind, **given | {option: value}), option, came)
     for name, options, word in UNFIT:
         argument, value = next(iter(options.items()))

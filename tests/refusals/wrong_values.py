@@ -1,6 +1,5 @@
 """What is passed in place of what an argument wants."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterator
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from covlayers import functional as F
+from tests.signatures import parameters
 
 Wrong = tuple[str, object, tuple[str, ...]]
 """A name, the value, and words of which an error has to use one to say what came."""
@@ -80,7 +80,7 @@ WRONG: dict[str, tuple[object, ...]] = {
 
 def wrong_options(owner: Callable[..., object], *left_out: str) -> Iterator[tuple[str, Wrong]]:
     """For each parameter of a signature that is not left out, its name and what it refuses."""
-    for parameter in inspect.signature(owner).parameters.values():
+    for parameter in parameters(owner).values():
         variadic = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if variadic or parameter.name in left_out:
             continue

@@ -35,7 +35,7 @@ def decompose(A: Tensor) -> Spectrum:
             values, vectors = torch.linalg.eigh(A)
         except LinAlgError:  # as of a matrix that is not finite
             return _finite_ones(A)
-        if math.isfinite(values.detach().sum()):
+        if math.isfinite(values.sum().item()):
             return Spectrum(values, vectors)
     return _finite_ones(A)
 
@@ -64,20 +64,24 @@ def _or_in_float64(A: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(A.dtype), vectors.to(A.dtype)
 
 
-def positive(spectrum: Spectrum) -> Spectrum:
+def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Spectrum:
     r"""The spectrum of positive semi-definite matrices, raised out of the rounding noise.
 
     Eigenvalues below :math:`\epsilon \lambda_{\max}` (machine epsilon) are raised to it, those
     of a zero matrix to :math:`\text{tiny}^{3/8}`. A matrix with an eigenvalue below
     :math:`-0.01 \max|\lambda|` has no real root, and gives NaN.
+
+    Args:
+        spectrum: of the matrices.
+        dtype: whose rounding the matrices have, where it is not the dtype of the spectrum.
     """
     values, vectors, residual = spectrum
-    known = values.detach()
+    known, eps = values.detach(), torch.finfo(dtype or values.dtype).eps
+    if readable(values) and values.numel():
+        low, high = torch.aminmax(known)
+        if low.item() > eps * high.item():  # the usual case, in which nothing is raised
+            return spectrum
     indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
-    floor = torch.where(indefinite, torch.nan, noise_of(known))
-    return Spectrum(torch.maximum(values, floor), vectors, residual)
-
-
-def noise_of(values: Tensor) -> Tensor:
-    """What rounding makes of an eigenvalue zero, ``(*, 1)``, beside ascending ``values``."""
-    return nonzero(torch.finfo(values.dtype).eps * values[..., -1:])
+    floor = nonzero(eps * known[..., -1:])
+    raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))
+    return Spectrum(raised, vectors, residual)

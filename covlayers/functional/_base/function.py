@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
 
 from covlayers.functional._base.errors import UnsupportedError
 
@@ -13,6 +14,7 @@ _functorch = torch._C._functorch
 # Before, behind a graph that ended, the pullback of torch.func.vjp was zero (pytorch#172386).
 _MAY_END_A_GRAPH = torch.__version__ >= "2.13"
 compiling = torch.compiler.is_compiling
+_under_func = torch._C._are_functorch_transforms_active
 T = TypeVar("T")
 
 
@@ -48,40 +50,40 @@ def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> Any:
             output = formulas.forward(*inputs)
+            ctx.device = inputs[0].device.type
             ctx.save_for_backward(*formulas.keep(ctx, inputs, output))
             return output
 
-        backward = formulas.backward
+        backward = _outside_autocast(formulas.backward)
 
     class Compiled(torch.autograd.Function):
         generate_vmap_rule = True
         forward = formulas.forward
-        backward = formulas.backward
+        backward = _outside_autocast(formulas.backward)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.device = inputs[0].device.type
             ctx.save_for_backward(*formulas.keep(ctx, inputs, output))
 
     class Transformed(torch.autograd.Function):
         generate_vmap_rule = True
         forward = formulas.forward
-        backward = formulas.backward
+        backward = _outside_autocast(formulas.backward)
+
+        jvp = _outside_autocast(_not_nested(formulas.jvp))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            ctx.device = inputs[0].device.type
             kept = tuple(formulas.keep(ctx, inputs, output))
             ctx.save_for_backward(*kept)
             ctx.save_for_forward(*kept)
 
-        @staticmethod
-        def jvp(ctx: Any, *tangents: Any) -> Any:
-            _refuse_nested_forward_mode()
-            return formulas.jvp(ctx, *tangents)
-
     def apply(*inputs: Any) -> Any:
         if compiling():
             return (Compiled if _compiles_whole() else Transformed).apply(*inputs)
-        if transformed():
+        if _under_func() or forward_ad._current_level >= 0:
             return Transformed.apply(*inputs)
         if torch.is_grad_enabled():
             for one in inputs:
@@ -92,9 +94,54 @@ def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
     return apply
 
 
+def recorded(
+    function: Callable[[Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The value at ``x`` and its vector-Jacobian product, from a graph of its own."""
+    x = x.detach().requires_grad_()
+    # Activation checkpointing, which hooks what is saved, would otherwise run all that led here
+    # once more for these small matrices.
+    with torch.enable_grad(), saved_tensors_hooks(torch.detach, lambda saved: saved):
+        y = function(x)
+    return y.detach(), lambda grad: torch.autograd.grad(y, x, grad, retain_graph=True)[0]
+
+
+def _outside_autocast(formula: Callable[..., Any]) -> Any:
+    """A derivative that nothing autocasts: it may run where the forward pass did not."""
+
+    def derivative(ctx: Any, *directions: Any) -> Any:
+        if ctx.device == "meta" or not torch.is_autocast_enabled(ctx.device):
+            return formula(ctx, *directions)
+        with torch.autocast(ctx.device, enabled=False):
+            return formula(ctx, *directions)
+
+    return staticmethod(derivative)
+
+
+def _not_nested(jvp: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward derivative, which PyTorch differentiates no further forwards.
+
+    Raises:
+        UnsupportedError: under two forward derivatives, of which the outer one would lose terms
+            (pytorch#197867).
+    """
+
+    def once(ctx: Any, *tangents: Any) -> Any:
+        around = _functorch.get_interpreter_stack() or ()
+        if sum(one.key() == _functorch.TransformType.Jvp for one in around) > 1:
+            raise UnsupportedError(
+                "forward mode over forward mode is not supported, as PyTorch would lose terms; "
+                "take one of the two in reverse mode, e.g. torch.func.hessian in place of "
+                "jacfwd(jacfwd)."
+            )
+        return jvp(ctx, *tangents)
+
+    return once
+
+
 def transformed() -> bool:
     """Whether a transform of ``torch.func`` or forward mode is active."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return _under_func() or forward_ad._current_level >= 0
 
 
 def in_forward_mode() -> bool:
@@ -113,11 +160,9 @@ def readable(A: Tensor) -> bool:
     It may not on an accelerator, which would be waited for, in a compiled graph, which would break,
     and under transforms or fake tensors, which have no values.
     """
-    return A.device.type == "cpu" and not compiling() and _has_values(A)
-
-
-def _has_values(A: Tensor) -> bool:
-    return not transformed() and type(A) in (Tensor, torch.nn.Parameter)
+    if compiling() or _under_func() or forward_ad._current_level >= 0:
+        return False
+    return A.device.type == "cpu" and type(A) in (Tensor, torch.nn.Parameter)
 
 
 def _compiles_whole() -> bool:
@@ -160,18 +205,3 @@ def compile_time(function: Callable[..., T]) -> Callable[..., T]:
 
 
 compile_time(_refuse_transforms_that_lose_rules)
-
-
-def _refuse_nested_forward_mode() -> None:
-    """For a ``jvp``, which PyTorch differentiates no further forwards.
-
-    Raises:
-        UnsupportedError: under two forward derivatives, of which the outer one would lose terms
-            (pytorch#197867).
-    """
-    around = _functorch.get_interpreter_stack() or ()
-    if sum(one.key() == _functorch.TransformType.Jvp for one in around) > 1:
-        raise UnsupportedError(
-            "forward mode over forward mode is not supported, as PyTorch would lose terms; take "
-            "one of the two in reverse mode, e.g. torch.func.hessian in place of jacfwd(jacfwd)."
-        )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.function import exporting, in_forward_mode
+from covlayers.functional._base.function import exporting
 
 # Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
 # entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
@@ -15,9 +15,7 @@ BEYOND_ROUNDING = 1e-2
 
 def symmetric(A: Tensor) -> Tensor:
     r"""The symmetric part :math:`(A + A^\top)/2`."""
-    total = A + A.mT
-    # Under vmap a tangent may be of one matrix where the value is of many.
-    return total * 0.5 if in_forward_mode() else total.mul_(0.5)
+    return (A + A.mT) * 0.5
 
 
 def largest(A: Tensor) -> Tensor:
@@ -30,9 +28,26 @@ def identity_like(A: Tensor) -> Tensor:
     return torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
 
 
-def rebuild(values: Tensor, vectors: Tensor) -> Tensor:
-    r""":math:`U \operatorname{diag}(\lambda) U^\top`."""
-    return (vectors * values.unsqueeze(-2)) @ vectors.mT
+def into_basis(U: Tensor, X: Tensor) -> Tensor:
+    r""":math:`U^\top X U`."""
+    if U.dim() == 3 and U.shape == X.shape:  # without the questions that @ asks first
+        return U.mT.bmm(X).bmm(U)
+    return U.mT @ X @ U
+
+
+def out_of_basis(U: Tensor, X: Tensor) -> Tensor:
+    r""":math:`U X U^\top`."""
+    if U.dim() == 3 and U.shape == X.shape:
+        return U.bmm(X).bmm(U.mT)
+    return U @ X @ U.mT
+
+
+def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:
+    """The core: covariances shrunk, if told to, and with ``eps`` on their diagonal."""
+    if shrinkage is not None:
+        mean = trace(cov) / max(cov.shape[-1], 1)
+        return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
+    return torch.add(cov, identity_like(cov), alpha=eps) if eps else cov
 
 
 def nonzero(scale: Tensor) -> Tensor:
@@ -63,7 +78,7 @@ def frobenius_norm(A: Tensor) -> Tensor:
     """The Frobenius norm ``(*, 1, 1)``, nonzero, without overflow or underflow of the squares."""
     peak = nonzero(largest(A.detach())[..., None, None])
     norm = torch.linalg.vector_norm(A / peak, dim=(-2, -1), keepdim=True)
-    return nonzero(peak * norm)
+    return peak * torch.where(norm > 0, norm, 1.0)
 
 
 def spectral_bound(A: Tensor) -> Tensor:

@@ -130,12 +130,9 @@ def full(x: Tensor) -> Tensor:
 
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which nothing on the device of ``x`` is autocast."""
-    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
-
-
-def autocasts(x: Tensor) -> bool:
-    """Whether operations on the device of ``x`` are autocast now; on meta they never are."""
-    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
@@ -148,9 +145,14 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        x = args[0] if args else None
-        if isinstance(x, Tensor) and x.dtype not in HALVES and not autocasts(x):
-            return function(*args, **kwargs)
+        for x in args:
+            if isinstance(x, Tensor):
+                if x.dtype in HALVES:
+                    break
+                if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+                    return function(*args, **kwargs)
+                with torch.autocast(x.device.type, enabled=False):
+                    return function(*args, **kwargs)
         return _raised(function, args, kwargs)
 
     return wrapper

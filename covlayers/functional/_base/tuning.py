@@ -15,6 +15,11 @@ SIZE_PER_THREAD = 56
 the products of a published method: it took the time of about 1600/n products on one thread, and
 more threads speed up products alone. ``python -m benchmarks.targets``"""
 
+WIDE_SIZES = range(49)
+"""On a CPU, sizes for which a decomposition in float64 costs a tenth more than one in float32 at
+most, which is less than refining the latter; at 64 it costs 1.4 times as much.
+``python -m benchmarks.overhead``"""
+
 LARGEST_ON_CHIP = 64
 """The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
 since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""

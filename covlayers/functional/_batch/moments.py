@@ -12,22 +12,23 @@ from covlayers.functional._batch.memory_layout import Layout
 class Moments(NamedTuple):
     """The statistics of a batch over all processes, and its features about their mean."""
 
-    centered: Tensor  # (B, G, c, M)
+    centered: Tensor  # (K, c, M), as the layout has it
     mean: Tensor  # (G, c)
     cov: Tensor  # (G, c, c)
-    positions: Tensor  # (), their number
+    positions: int | Tensor  # their number, a scalar
 
 
 def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
-    sums = x.unsqueeze(-1).flatten(2).sum((0, 2))
-    count = x.new_full((), x.numel() // max(x.shape[1], 1))
-    own = sums.unflatten(0, (layout.num_groups, -1)) / count.clamp_min(1)
-    centered = layout.centered(x, own)
-    count, mean, cov = joint_moments(count, own, gram(centered).sum(0), group)
-    if group is not None:
-        centered = centered + (own - mean)[..., None]
-    return Moments(centered, mean, cov, count)
+    n = layout.N * layout.M
+    own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c) / max(n, 1)
+    centered = layout.centered(x, own.unsqueeze(-1))
+    scatter = layout.total(gram(centered))
+    if group is None:
+        return Moments(centered, own, scatter / max(n, 1), n)
+    count, mean, cov = joint_moments(x.new_full((), n), own, scatter, group)
+    shift = layout.each((own - mean).unsqueeze(-1))
+    return Moments(centered + shift, mean, cov, count)
 
 
 def joint_moments(

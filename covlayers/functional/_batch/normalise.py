@@ -15,57 +15,73 @@ symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.function import compiling, recorded, transformed
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
-from covlayers.functional._batch.moments import moments
+from covlayers.functional._batch.moments import Moments, moments
+from covlayers.functional.rule import Applied, Vjp
 
-MatrixOf = Callable[[Tensor], Tensor]
-"""A function from covariances ``(G, c, c)`` to matrices ``(G, c, c)``."""
+
+@dataclass(frozen=True)
+class Way:
+    r"""How the matrices ``(G, c, c)`` follow from covariances of that shape."""
+
+    matrix: Callable[[Tensor], Tensor]  # T, of the regularised covariances
+    eps: float
+    shrinkage: float | None
+
+    def __call__(self, cov: Tensor) -> Tensor:
+        """The matrices."""
+        return self.matrix(regularized(cov, self.eps, self.shrinkage))
 
 
 def batch_transform(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    matrix: MatrixOf,
+    way: Way,
     num_groups: int,
     group: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalise ``x``; also its mean ``(C,)``, covariance ``(G, c, c)`` and number of positions.
+) -> tuple[Tensor, Tensor, Tensor, int | Tensor]:
+    r"""Normalise ``x``; also its mean ``(C,)``, covariance ``(G, c, c)`` and number of positions.
 
     For the backward pass one Function keeps ``x`` itself and small matrices. A compiled graph, of
-    which the compiler chooses what to keep, differentiates the steps, and so does a second
-    derivative.
+    which the compiler chooses what to keep, differentiates the steps. So do the transforms of
+    ``torch.func``, forward mode, and a second derivative.
 
     Args:
         x: features ``(N, C, *)``.
         weight: the scale ``(C,)``, or None.
         bias: the shift ``(C,)``, or None.
-        matrix: :math:`T`, by whatever method and rule.
+        way: from :math:`\Sigma` to :math:`W`, by whatever method and rule.
         num_groups: of channels.
         group: name of the process group over which statistics are taken, or None.
     """
-    inputs = [tensor for tensor in (x, weight, bias) if tensor is not None]
-    tracked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
-        if torch.compiler.is_compiling() or not tracked:
-            product, *statistics = _steps(x, weight, bias, matrix, layout, group)
+        if compiling() or transformed() or not _tracked(x, weight, bias):
+            product, m = _steps(x, weight, bias, way, layout, group)
         else:
-            product, *statistics = _BatchTransform.apply(
-                x, weight, bias, _Recorded(matrix), layout, group
-            )
-        mean, cov, positions = (part.detach() for part in statistics)
-        return layout.merge(product).to(x.dtype), mean.flatten(), cov, positions
+            work = _Work(way, layout, group)
+            product = _BatchTransform.apply(x, weight, bias, work)
+            m = work.moments
+        y = layout.merge(product)
+        y = y if y.dtype == x.dtype else y.to(x.dtype)
+        return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
+
+
+def _tracked(*inputs: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(
+        [one is not None and one.requires_grad for one in inputs]
+    )
 
 
 def affine_transform(
@@ -74,56 +90,54 @@ def affine_transform(
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
     layout = Layout.of(x, W.shape[0])
     with no_autocast(x):
-        z = layout.split(full(x))
-        V = scaled(W.to(z.dtype), weight)
+        z = full(x)
+        dtype = z.dtype
         # Centred first: in V x - V mean a large mean would cancel.
-        product = layout.product(V, z - column(mean, V))
-        return layout.merge(product.add_(layout.like_product(column(bias, V)))).to(x.dtype)
-
-
-def scaled(W: Tensor, weight: Tensor | None) -> Tensor:
-    """``diag(weight) W``, ``W`` itself for None: ``(*, G, c, c)``."""
-    return W if weight is None else column(weight, W) * W
-
-
-def column(vector: Tensor | None, W: Tensor) -> Tensor:
-    """A vector ``(C,)``, zero for None, to be added to ``W z``: ``(G, c, 1)``."""
-    return W.new_zeros(1, 1) if vector is None else vector.to(W.dtype).view(*W.shape[-3:-1], 1)
+        centered = layout.centered(z, layout.column(mean, dtype))
+        V = W if W.dtype == dtype else W.to(dtype)
+        if weight is not None:
+            V = layout.column(weight, dtype) * V
+        shift = None if bias is None else layout.column(bias, dtype)
+        y = layout.merge(layout.affine(V, centered, shift))
+        return y if dtype == x.dtype else y.to(x.dtype)
 
 
 def _steps(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    matrix: MatrixOf,
+    matrix: Callable[[Tensor], Tensor],
     layout: Layout,
     group: str | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Moments]:
     m = moments(full(x), layout, group)
-    V = scaled(matrix(m.cov), weight)
-    product = layout.product(V, m.centered).add_(layout.like_product(column(bias, V)))
-    return product, m.mean, m.cov, m.positions
+    V = matrix(m.cov)
+    if weight is not None:
+        V = layout.column(weight, V.dtype) * V
+    shift = None if bias is None else layout.column(bias, V.dtype)
+    return layout.affine(V, m.centered, shift), m
 
 
-class _Recorded:
-    """A function of the covariance that remembers how to differentiate its value."""
+class _Work:
+    """What the Function is told beside tensors, and the statistics that it leaves."""
 
-    def __init__(self, matrix: MatrixOf) -> None:
-        self.matrix = matrix
+    moments: Moments
 
-    def __call__(self, cov: Tensor) -> Tensor:
-        # An entry for all: of the covariance itself nothing is kept.
-        self.change = cov.new_zeros(()).expand_as(cov).requires_grad_()
-        with torch.enable_grad(), ExitStack() as stack:
-            # Activation checkpointing, which hooks what is saved, would otherwise run the whole
-            # forward pass once more for these small matrices. Under torch.func there are no hooks.
-            with suppress(RuntimeError):
-                stack.enter_context(saved_tensors_hooks(torch.detach, lambda saved: saved))
-            self.W = self.matrix(cov.detach() + self.change)
-        return self.W.detach()
+    W: Tensor
+    vjp: Vjp
 
-    def vjp(self, grad: Tensor) -> Tensor:
-        return torch.autograd.grad(self.W, self.change, grad, retain_graph=True)[0]
+    def __init__(self, way: Way, layout: Layout, group: str | None) -> None:
+        self.way, self.layout, self.group = way, layout, group
+
+    def matrix(self, cov: Tensor) -> Tensor:
+        """The matrices, whose derivative is kept."""
+        matrix = self.way.matrix
+        A = regularized(cov, self.way.eps, self.way.shrinkage)
+        if isinstance(matrix, Applied):
+            self.W, self.vjp = matrix.with_vjp(A)
+        else:
+            self.W, self.vjp = recorded(matrix, A)
+        return self.W
 
 
 class _BatchTransform(torch.autograd.Function):
@@ -131,45 +145,44 @@ class _BatchTransform(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        matrix: _Recorded,
-        layout: Layout,
-        group: str | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _steps(x, weight, bias, matrix, layout, group)
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
+    ) -> Tensor:
+        product, work.moments = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        work.moments = work.moments._replace(centered=x.new_empty(0))
+        ctx.save_for_backward(x, weight, bias, work.moments.mean)
+        ctx.work, ctx.positions = work, work.moments.positions
+        return product
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weight, bias, ctx.matrix, ctx.layout, ctx.group = inputs
-        _, mean, cov, positions = output
-        ctx.save_for_backward(x, weight, bias, mean, positions)
-        ctx.mark_non_differentiable(mean, cov, positions)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, positions = ctx.saved_tensors
-        layout = ctx.layout
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean = ctx.saved_tensors
+        work = ctx.work
+        layout, W, positions = work.layout, work.W, ctx.positions
         with no_autocast(grad):
             if torch.is_grad_enabled():
-                return *_differentiate_steps(ctx, grad, x, weight, bias), None, None, None
-            W = ctx.matrix.W.detach()
-            g = layout.like_product(grad)
-            centered = layout.centered(full(x), mean)
-            gsum, gV = g.sum((0, -1)), (g @ centered.mT).sum(0)
+                return *_differentiate_steps(ctx, grad, x, weight, bias), None
+            g = layout.like_split(grad)
+            centered = layout.centered(full(x), mean.unsqueeze(-1))
+            gamma = 1.0 if weight is None else layout.column(weight, W.dtype)
+            gV = layout.total(g.bmm(centered.mT))
+            gsum = layout.total(g.sum(-1, keepdim=True))
             gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
             gbias = None if bias is None else gsum.flatten().to(bias.dtype)
-            total = all_sum(torch.cat([gsum.flatten(), scaled(gV, weight).flatten()]), ctx.group)
+            gW = gamma * gV
+            if work.group is not None:
+                packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
+                parts = packed.split([gsum.numel(), gW.numel()])
+                gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
             gx = None
             if ctx.needs_input_grad[0]:
-                gsum, gW = total.split([gsum.numel(), gV.numel()])
-                gcov = symmetric(ctx.matrix.vjp(gW.view_as(gV))) * (2 / positions)
-                Vt = scaled(W, weight).mT
-                gmean = Vt @ column(gsum, Vt) / positions
-                gz = layout.product(Vt, g).sub_(layout.like_product(gmean))
+                # The regularisation is its own adjoint, but for what it adds.
+                gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
+                gcov = (gcov + gcov.mT) / positions  # twice the symmetric part
+                Vt = (gamma * W).mT
+                gmean = Vt.bmm(gsum) / positions
+                gz = layout.affine(Vt, g, -gmean)
                 gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
-        return gx, gweight, gbias, None, None, None
+        return gx, gweight, gbias, None
 
 
 def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list[Tensor | None]:
@@ -178,8 +191,8 @@ def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list
 
     def steps(*wanted: Tensor) -> Tensor:
         given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
-        matrix = ctx.matrix.matrix
-        return _steps(given[0], given[1], given[2], matrix, ctx.layout, ctx.group)[0]
+        work = ctx.work
+        return _steps(given[0], given[1], given[2], work.way, work.layout, work.group)[0]
 
     vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))

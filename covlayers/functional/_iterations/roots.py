@@ -59,9 +59,16 @@ def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots
         tight: :math:`c = \lVert A^2 \rVert_F^{1/2}`, and a matrix whose iteration diverges gives
             NaN; otherwise :math:`c = \operatorname{tr} A`, which has to be 1.
     """
-    if fits(A):
+    if A.device.type != "cpu" and fits(A):
         return Roots(*_operator(A, [*chain.from_iterable(steps)], tight))
     return plain(A, steps, tight=tight)
+
+
+def explain_roots(A: Tensor) -> tuple[str, str] | None:
+    """What runs in place of the plain lines and why, if anything does."""
+    if A.device.type == "cpu" or not fits(A):
+        return None
+    return "one Triton kernel for each matrix", "the matrices are small and on a GPU"
 
 
 def plain(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> LastStep:

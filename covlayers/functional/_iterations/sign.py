@@ -22,7 +22,8 @@ def solve_by_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor
         norm: no smaller than the largest eigenvalue of ``S``, ``(*, 1, 1)``.
         iterations: steps.
     """
-    return (_operator if fits(S, Q) else plain)(S, Q, norm, iterations)
+    run = _operator if S.device.type != "cpu" and fits(S, Q) else plain
+    return run(S, Q, norm, iterations)
 
 
 def plain(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:

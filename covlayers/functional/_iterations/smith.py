@@ -24,7 +24,8 @@ def solve_by_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings:
             :math:`p = \sqrt{\text{lower}} \cdot \text{bound}`.
         doublings: steps.
     """
-    return (_operator if fits(S, Q) else plain)(S, Q, bound, lower, doublings)
+    run = _operator if S.device.type != "cpu" and fits(S, Q) else plain
+    return run(S, Q, bound, lower, doublings)
 
 
 def plain(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: int) -> Tensor:

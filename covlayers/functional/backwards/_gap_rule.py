@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.linalg import into_basis, out_of_basis
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
@@ -59,7 +60,7 @@ class GapRule(Rule):
         L = K * f[..., None, :] + K.mT * f[..., :, None]
         tied = values[..., :, None] == values[..., None, :]  # the diagonal among them
         L = torch.where(tied, fn.df(values)[..., None, :], L)
-        return vectors @ (L * (vectors.mT @ grad @ vectors)) @ vectors.mT
+        return out_of_basis(vectors, L * into_basis(vectors, grad))
 
 
 def gaps(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.linalg import into_basis, out_of_basis
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.methods._refinement import refined_gradient
@@ -59,9 +60,9 @@ class Loewner(Rule):
                 output = output + (own - output).detach()
             S, Q = fn.lyapunov_equation(output, grad, scale.unsqueeze(-1))
             return lyapunov(S, Q, EighSolver(), roots / scale, vectors)
-        rotated = vectors.mT @ grad @ vectors
+        rotated = into_basis(vectors, grad)
         if residual is not None and fn.is_root:
             inner = refined_gradient(fn, values, residual, rotated)
         else:
-            inner = rotated.mul_(fn.divided_difference(values[..., :, None], values[..., None, :]))
-        return vectors @ inner @ vectors.mT
+            inner = rotated.mul_(fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2)))
+        return out_of_basis(vectors, inner)

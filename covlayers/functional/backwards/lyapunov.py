@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.linalg import frobenius_norm
+from covlayers.functional._base.linalg import frobenius_norm, into_basis, out_of_basis
 from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
@@ -57,15 +57,16 @@ class Lyapunov(Rule):
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output = saved.outputs[fn.name]
-        norm = frobenius_norm(saved.input if fn.exponent == 0.5 else output).detach()
-        norm = norm.sqrt() if fn.exponent == 0.5 else norm
+        of_root = fn.exponent == 0.5
+        norm = frobenius_norm(saved.A if of_root and saved.A is not None else output).detach()
+        norm = norm.sqrt() if of_root else norm
         again = torch.is_grad_enabled()
         if saved.known_spectrum and not again:  # elementwise in the eigenbasis
             vectors = saved.known_spectrum.vectors
             s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
-            a, b = s[..., :, None], s[..., None, :]
+            a, b = s.unsqueeze(-1), s.unsqueeze(-2)
             factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
-            return vectors @ (factor * (vectors.mT @ grad @ vectors)) @ vectors.mT
+            return out_of_basis(vectors, factor * into_basis(vectors, grad))
         S, Q = fn.lyapunov_equation(output, grad, norm)
         if again:
             return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))

@@ -26,17 +26,18 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
-from covlayers.functional._base.decomposition import Spectrum, decompose, noise_of
+from covlayers.functional._base.decomposition import Spectrum, decompose
 from covlayers.functional._base.function import compiling, differentiable
 from covlayers.functional._base.linalg import (
     BEYOND_ROUNDING,
     frobenius_norm,
+    into_basis,
     nonzero,
+    out_of_basis,
     semidefinite,
     symmetric,
     trace,
 )
-from covlayers.functional._base.tensors import no_autocast
 from covlayers.functional.core import Computed, DirectMethod, Fns, MatrixFunction
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 
@@ -66,6 +67,17 @@ class NormalisedMethod(DirectMethod):
     @abstractmethod
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         """One approximate root of the normalised ``B``, ``(*, n, n)``, for each of ``fns``."""
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        if _takes_spectrum(A):
+            return (
+                "its approximation on the eigenvalues",
+                "at this size one eigendecomposition costs less than the products of the steps",
+            )
+        return (
+            "its approximation by matrix products",
+            "the products cost less than one eigendecomposition, or must be kept",
+        )
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         return (
@@ -106,7 +118,8 @@ class NormalisedMethod(DirectMethod):
         for fn, h in zip(fns, roots, strict=True):
             f = (s**fn.exponent * h[..., 0, 0]).to(A.dtype)
             outputs.append((vectors * f.unsqueeze(-2)) @ vectors.mT)
-        return tuple(outputs), Spectrum(torch.maximum(values, noise_of(values)), vectors)
+        noise = nonzero(torch.finfo(values.dtype).eps * values[..., -1:])
+        return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
     def _inner_gradient(self, fn: MatrixFunction, values: Tensor, grad: Tensor) -> Tensor:
         """The gradient in the eigenbasis, of ``grad`` that is given in it."""
@@ -160,23 +173,22 @@ class _OnEigenvalues:
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None]:
         A, values, vectors = ctx.saved_tensors
         total = torch.zeros_like(A)
-        with no_autocast(A):
-            for fn, grad in zip(ctx.fns, grads, strict=False):
-                if grad is None:
-                    continue
-                if torch.is_grad_enabled():
-                    term = torch.func.vjp(_products(ctx.method, fn), A)[1](grad)[0]
-                else:
-                    rotated = vectors.mT @ symmetric(grad) @ vectors
-                    term = vectors @ ctx.method._inner_gradient(fn, values, rotated) @ vectors.mT
-                total = total + symmetric(term)
+        for fn, grad in zip(ctx.fns, grads, strict=False):
+            if grad is None:
+                continue
+            if torch.is_grad_enabled():
+                term = torch.func.vjp(_products(ctx.method, fn), A)[1](grad)[0]
+            else:
+                rotated = into_basis(vectors, symmetric(grad))
+                inner = ctx.method._inner_gradient(fn, values, rotated)
+                term = out_of_basis(vectors, inner)
+            total = total + symmetric(term)
         return total, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
         A, *spectrum = ctx.saved_tensors
-        with no_autocast(A):
-            roots = [torch.func.jvp(_products(ctx.method, fn), (A,), (tangent,)) for fn in ctx.fns]
+        roots = [torch.func.jvp(_products(ctx.method, fn), (A,), (tangent,)) for fn in ctx.fns]
         return *[root[1] for root in roots], *[torch.zeros_like(part) for part in spectrum]
 
 

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum, positive
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.linalg import into_basis, out_of_basis, symmetric
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.functions import SQRT
 
 
 def with_residual(A: Tensor, vectors: Tensor) -> Spectrum:
     """The spectrum with eigenvalues from the diagonal of ``UᵀAU``, and ``R``, the rest of it."""
-    R = symmetric(vectors.mT @ (A @ vectors))  # rounding is not, and L would magnify it
+    R = symmetric(into_basis(vectors, A))  # rounding is not, and L would magnify it
     diagonal = R.diagonal(dim1=-2, dim2=-1)
     spectrum = positive(Spectrum(diagonal.clone(), vectors, R))
     diagonal.zero_()
@@ -41,7 +41,7 @@ def refined(fn: MatrixFunction, spectrum: Spectrum) -> Tensor:
     assert R is not None
     F = _first_order(fn, values, R)
     F.diagonal(dim1=-2, dim2=-1).add_(fn.f(values))
-    return vectors @ F @ vectors.mT
+    return out_of_basis(vectors, F)
 
 
 def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor
     """The gradient of a root, of ``grad`` in the eigenbasis, which is overwritten, in it."""
     small = _differences(SQRT, _above_noise(values)) * R  # S'
     if fn.exponent == -0.5:  # the root's gradient for -Z G Z, with Z = z - z S' z
-        z = fn.f(values)[..., :, None]
+        z = fn.f(values).unsqueeze(-1)
         T = grad.mul_(z).mul_(z.mT)
         change = (small @ T).mul_(z)
         grad = (change + change.mT).sub_(T)
@@ -74,4 +74,4 @@ def _above_noise(values: Tensor) -> Tensor:
 
 
 def _differences(fn: MatrixFunction, values: Tensor) -> Tensor:
-    return fn.divided_difference(values[..., :, None], values[..., None, :])
+    return fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2))

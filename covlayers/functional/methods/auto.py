@@ -50,21 +50,30 @@ class Auto(Method):
         check_flag("refine", self.refine)
 
     def select(self, fns: Fns, A: Tensor) -> Method:
-        only_roots = bool(fns) and all([fn.is_root for fn in fns])
-        if only_roots and (A.device.type != "cpu" or _suits_products(A)):
-            return _PRODUCTS
+        if bool(fns) and all([fn.is_root for fn in fns]):
+            n, rows = A.shape[-1], A.numel() // max(A.shape[-1], 1)
+            many = n in tuning.PRODUCT_SIZES and rows >= tuning.PRODUCT_ROWS
+            if A.device.type != "cpu" or (many and A.dtype == torch.float32):
+                return _PRODUCTS
         inverse = any([fn.exponent == -0.5 for fn in fns])
         return _REFINED if self.refine and inverse and A.dtype == torch.float32 else _PLAIN
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        chosen = self.select(fns, A)
+        if chosen is not _PRODUCTS:
+            reason = "an eigendecomposition serves every function, and on a CPU costs least"
+        elif A.device.type == "cpu":
+            reason = "products cost less than the eigendecomposition of many matrices of this size"
+        else:
+            reason = "products cost less than an eigendecomposition on an accelerator"
+        return f"that of {chosen}", reason
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         return self.select(fns, A).forward(fns, A)
 
+    def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+        return self.select(fns, A).steps(fns, A)
+
 
 # Built once, and not in a compiled graph.
 _PRODUCTS, _PLAIN, _REFINED = PolarExpress(), Eigh(), Eigh(refine=True)
-
-
-def _suits_products(A: Tensor) -> bool:
-    n = A.shape[-1]
-    enough = A.numel() >= tuning.PRODUCT_ROWS * n
-    return enough and n in tuning.PRODUCT_SIZES and A.dtype == torch.float32

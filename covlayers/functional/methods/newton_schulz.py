@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._iterations.roots import iterated_roots
+from covlayers.functional._iterations.roots import explain_roots, iterated_roots
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
 
@@ -48,6 +48,9 @@ class NewtonSchulz(NormalisedMethod):
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        return explain_roots(A) or super().explain(fns, A)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         last = iterated_roots(B, [(1.5, -0.5, 0.0)] * self.iterations, tight=False)

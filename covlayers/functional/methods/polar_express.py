@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_number
-from covlayers.functional._iterations.roots import LastStep, Quintic, Roots, iterated_roots
-from covlayers.functional.core import DirectMethod
+from covlayers.functional._iterations.roots import (
+    LastStep,
+    Quintic,
+    Roots,
+    explain_roots,
+    iterated_roots,
+)
+from covlayers.functional.core import DirectMethod, Fns
 from covlayers.functional.methods._minimax import minimax_quintics
 
 
@@ -69,6 +75,9 @@ class PolarExpress(DirectMethod):
         eps = torch.finfo(dtype).eps
         lower = math.sqrt(16 * eps) if self.lower is None else self.lower
         return minimax_quintics(lower, eps, self.iterations)
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        return explain_roots(A) or ("matrix products", "no kernel serves these matrices")
 
     def sqrtm(self, A: Tensor) -> Tensor:
         return self._roots(A).root

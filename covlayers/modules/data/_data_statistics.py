@@ -1,16 +1,16 @@
 """Mean and covariance of data, learnt at once or batch by batch."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_place
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import HALVES, check_same, no_autocast
 from covlayers.modules._derived_buffers import DerivedBuffers
+from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.data._observations import (
     Features,
     check_features,
@@ -32,18 +32,18 @@ class DataStatistics(DerivedBuffers):
         self,
         num_features: int | Sequence[int] | None,
         patch_size: int | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        check_place(device, dtype)
+        check_factory(self, factory)
         self.patch_size = patch_size
         self.num_features = chosen_features(num_features, patch_size)
         self._fitted = False  # as last seen outside of a compiled graph
         D = 0 if self.num_features is None else number(self.num_features)
-        self.register_buffer("mean", torch.zeros(D, device=device, dtype=dtype))
-        self.register_buffer("covariance", torch.zeros(D, D, device=device, dtype=dtype))
-        self.register_buffer("num_samples", torch.zeros((), device=device, dtype=torch.long))
+        self.register_buffer("mean", torch.zeros(D, **factory))
+        self.register_buffer("covariance", torch.zeros(D, D, **factory))
+        num_samples = torch.zeros((), device=factory.get("device"), dtype=torch.long)
+        self.register_buffer("num_samples", num_samples)
 
     def fit(self, x: Tensor) -> Self:
         """Learn mean and covariance of ``x``, ``(N, *)``, and forget what was learnt before.
@@ -58,7 +58,7 @@ class DataStatistics(DerivedBuffers):
         return self
 
     def partial_fit(self, x: Tensor) -> Self:
-        r"""Learn from a further batch ``x`` of any size; all of them amount to one ``fit``.
+        r"""Learn from one more batch ``x``, of any size; all batches amount to one ``fit``.
 
         With :math:`w = n_b / (n_a + n_b)` and :math:`\delta = \mu_b - \mu_a`,
 
@@ -66,7 +66,7 @@ class DataStatistics(DerivedBuffers):
                   \Sigma = (1 - w)\, \Sigma_a + w\, \Sigma_b + w (1 - w)\, \delta \delta^\top
 
         Raises:
-            InvalidValueError: as ``fit``, but one observation will do.
+            InvalidValueError: as ``fit``; a single observation is enough.
             InvalidTypeError: as ``fit``.
 
         Reference:
@@ -109,7 +109,7 @@ class DataStatistics(DerivedBuffers):
         self.outdate()
 
     def adopt(self, features: Features) -> None:
-        """Have these features from here on; raises if they do not suit."""
+        """Take these features from now on; raise if they do not suit."""
         self.num_features = features
 
     def sources(self) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -9,12 +10,13 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import regularized
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.whitening_kinds import whitening
+from covlayers.modules._factory import Factory
 from covlayers.modules.data._data_statistics import DataStatistics
 from covlayers.modules.data._observations import (
     Features,
@@ -26,8 +28,16 @@ from covlayers.modules.data._observations import (
 )
 
 
+class DataWhiteningOptions(Factory, total=False):
+    """The options of every whitening of data."""
+
+    eps: float
+    shrinkage: float | None
+    patch_size: int | None
+
+
 class DataWhitening(DataStatistics):
-    r"""Base of the layers that whiten data by a matrix fitted to them.
+    r"""Base of the layers that whiten data by a matrix that was fitted to the data.
 
     .. math:: y = W (x - \mu), \qquad W \hat\Sigma W^\top = I, \qquad
               x = \hat\Sigma W^\top y + \mu
@@ -42,16 +52,16 @@ class DataWhitening(DataStatistics):
     def __init__(
         self,
         num_features: int | Sequence[int] | None,
-        eps: float,
-        shrinkage: float | None,
-        patch_size: int | None,
+        *,
         kind: str,
         method: str | Method,
         n_components: int | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        eps: float = 1e-5,
+        shrinkage: float | None = None,
+        patch_size: int | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
-        super().__init__(num_features, patch_size, device, dtype)
+        super().__init__(num_features, patch_size, **factory)
         check_number("eps", eps, 0)
         if shrinkage is not None:
             check_number("shrinkage", shrinkage, 0, 1)
@@ -68,7 +78,7 @@ class DataWhitening(DataStatistics):
         D = len(self.mean)
         K = D if n_components is None else n_components
         for name, shape in {"whitening_matrix": (K, D), "coloring_matrix": (D, K)}.items():
-            zeros = torch.zeros(shape, device=device, dtype=dtype)
+            zeros = torch.zeros(shape, **factory)
             self.register_buffer(name, zeros, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,8 +118,8 @@ class DataWhitening(DataStatistics):
     def matrices(self) -> tuple[Tensor, Tensor]:
         r"""Copies of :math:`W`, of shape :math:`(K, D)`, and its right inverse :math:`(D, K)`.
 
-        Computed when the covariance has changed, but at each call inside a graph of
-        ``torch.compile`` between ``partial_fit`` and the next call outside.
+        The layer computes them when the covariance has changed. A graph of ``torch.compile``
+        computes them at each call from ``partial_fit`` to the next call outside of a graph.
 
         Raises:
             InvalidValueError: before ``fit``.

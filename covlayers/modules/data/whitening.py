@@ -1,38 +1,38 @@
 """The three usual whitenings of data."""
 
 from collections.abc import Sequence
-
-import torch
+from typing import Unpack
 
 from covlayers.functional.core import Method
-from covlayers.modules.data._data_whitening import DataWhitening
+from covlayers.modules.data._data_whitening import DataWhitening, DataWhiteningOptions
 
 
 class ZCAWhitening(DataWhitening):
-    r"""Whitening of data that stays closest to them: zero-phase component analysis.
+    r"""Whitening that changes the data least: zero-phase component analysis.
 
     .. math:: y = \hat\Sigma^{-1/2} (x - \mu), \qquad
               \hat\Sigma = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr}\Sigma}{D} I
               + \varepsilon I
 
-    with the mean :math:`\mu` and the covariance :math:`\Sigma` of the data that it was fitted to:
-    ``fit(x)`` takes them all, ``partial_fit(x)`` one batch after another. Whitened images still
-    look like images, with their edges in relief. ``inverse(y)`` gives the data back.
+    with the mean :math:`\mu` and the covariance :math:`\Sigma` of the data. ``fit(x)`` takes all
+    data at once, ``partial_fit(x)`` one batch after another. Whitened images still look like
+    images, with their edges in relief. ``inverse(y)`` gives the data back.
 
-    A transform of data and not a layer to train: statistics change by ``fit``, ``partial_fit`` and
-    checkpoints alone, and gradients flow to the input. Half inputs compute in float32 and come back
-    as they came. The matrices are computed once and kept until the covariance changes (in place,
-    too; inside a graph of ``torch.compile`` a change by hand is noticed at the next call outside).
+    This is a transform of data, not a layer to train. Only ``fit``, ``partial_fit`` and checkpoints
+    change the statistics, and gradients flow to the input. Half inputs are computed in float32, and
+    the output has the dtype of the input. The layer computes the matrices once and keeps them until
+    the covariance changes, by an assignment in place too. A graph of ``torch.compile`` notices a
+    change by hand at the next call outside of the graph.
 
     Args:
         num_features: number :math:`D \ge 1` of features, or their shape, for instance
-            :math:`(C, H, W)`; None to take the shape of the first data, or the number in a
+            :math:`(C, H, W)`; None takes the shape of the first data, or the number in a
             checkpoint.
-        eps: :math:`\varepsilon \ge 0`, in squared units of the features.
+        eps: :math:`\varepsilon \ge 0`, in squared units of the features, 1e-5 by default.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
         patch_size: side :math:`p \ge 1` of square patches. Each :math:`p \times p` patch of an
-            image then is an observation of :math:`D = C p^2` features, of shape :math:`(C, p, p)`,
-            whitened by itself; None for whole samples.
+            image is then an observation of its own, with :math:`D = C p^2` features of shape
+            :math:`(C, p, p)`; None for whole samples.
         method: how to compute the matrix, see :func:`covlayers.functional.invsqrtm`. The inverse is
             as exact as the method.
         device: of the buffers.
@@ -41,7 +41,7 @@ class ZCAWhitening(DataWhitening):
     Attributes:
         mean: :math:`\mu`, of shape :math:`(D)`.
         covariance: :math:`\Sigma`, divided by the number of observations, of shape :math:`(D, D)`.
-        num_samples: how many observations they are of.
+        num_samples: the number of observations.
 
     Shape:
         - Input: :math:`(N, *)` with :math:`D` features in :math:`*`; with ``patch_size``
@@ -72,16 +72,10 @@ class ZCAWhitening(DataWhitening):
         self,
         num_features: int | Sequence[int] | None = None,
         *,
-        eps: float = 1e-5,
-        shrinkage: float | None = None,
-        patch_size: int | None = None,
         method: str | Method = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[DataWhiteningOptions],
     ) -> None:
-        super().__init__(
-            num_features, eps, shrinkage, patch_size, "zca", method, None, device, dtype
-        )
+        super().__init__(num_features, kind="zca", method=method, n_components=None, **options)
 
     def extra_repr(self) -> str:
         """The options and the method."""
@@ -89,43 +83,36 @@ class ZCAWhitening(DataWhitening):
 
 
 class PCAWhitening(DataWhitening):
-    r"""Whitening of data along their principal components, and projection on the leading ones.
+    r"""Whitening along the principal components, and projection on the leading components.
 
     .. math:: y = \Lambda_k^{-1/2} U_k^\top (x - \mu), \qquad \hat\Sigma = U \Lambda U^\top
 
-    with :math:`\Lambda_k` the :math:`k` largest eigenvalues, in descending order, and the entry of
-    largest magnitude of each eigenvector positive. With ``n_components`` the inverse is the
-    projection of the data on the leading subspace, of all linear reconstructions from :math:`k`
-    numbers the one with the least squared error.
+    with the :math:`k` largest eigenvalues :math:`\Lambda_k` in descending order; the entry of
+    largest magnitude of each eigenvector is positive. With ``n_components`` the inverse projects
+    the data on the leading subspace, which has the least squared error of all linear
+    reconstructions from :math:`k` numbers.
 
     Fitting, precision and caching are as in :class:`ZCAWhitening`.
 
     Args:
         num_features: as :class:`ZCAWhitening`.
         n_components: :math:`k`, at most :math:`D`; None for all, in the shape of the input.
-        eps: as :class:`ZCAWhitening`.
-        shrinkage: as :class:`ZCAWhitening`.
-        patch_size: as :class:`ZCAWhitening`.
         method: ``"auto"`` or a :class:`~covlayers.functional.SpectralMethod`.
-        device: of the buffers.
-        dtype: of the buffers.
+        eps, shrinkage, patch_size, device, dtype: as :class:`ZCAWhitening`.
 
     Attributes:
-        mean: as :class:`ZCAWhitening`.
-        covariance: as :class:`ZCAWhitening`.
-        num_samples: as :class:`ZCAWhitening`.
+        mean, covariance, num_samples: as :class:`ZCAWhitening`.
 
     Shape:
         - Input: as :class:`ZCAWhitening`
         - Output: as the input; with ``n_components`` :math:`(N, k)`, or :math:`(N, k, H/p, W/p)`
           with ``patch_size``. From these ``inverse`` makes :math:`(N, *)` where ``num_features`` is
-          a shape (given, or that of the first data), :math:`(N, D)` where it is a number, and
+          a shape (given, or taken from the first data), :math:`(N, D)` where it is a number, and
           :math:`(N, C, H, W)` with ``patch_size``.
 
     Raises:
         InvalidValueError: as :class:`ZCAWhitening`, and for more components than features.
-        InvalidTypeError: as :class:`ZCAWhitening`.
-        UnsupportedError: as :class:`ZCAWhitening`.
+        InvalidTypeError, UnsupportedError: as :class:`ZCAWhitening`.
 
     Example:
         >>> images = torch.rand(100, 3, 8, 8)
@@ -145,15 +132,11 @@ class PCAWhitening(DataWhitening):
         num_features: int | Sequence[int] | None = None,
         *,
         n_components: int | None = None,
-        eps: float = 1e-5,
-        shrinkage: float | None = None,
-        patch_size: int | None = None,
         method: str | Method = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[DataWhiteningOptions],
     ) -> None:
         super().__init__(
-            num_features, eps, shrinkage, patch_size, "pca", method, n_components, device, dtype
+            num_features, kind="pca", method=method, n_components=n_components, **options
         )
 
     def extra_repr(self) -> str:
@@ -162,35 +145,28 @@ class PCAWhitening(DataWhitening):
 
 
 class CholeskyWhitening(DataWhitening):
-    r"""Whitening of data in their own order: each feature less what those before it tell.
+    r"""Whitening of data in their own order: each feature less what the features before it predict.
 
     .. math:: y = L^{-1} (x - \mu), \qquad \hat\Sigma = L L^\top
 
-    with :math:`L` lower triangular of positive diagonal. The cheapest of the three; it depends on
-    the order of the features.
+    with :math:`L` lower triangular of positive diagonal. This is the cheapest of the three
+    whitenings. It depends on the order of the features.
 
     Fitting, precision and caching are as in :class:`ZCAWhitening`.
 
     Args:
         num_features: as :class:`ZCAWhitening`.
-        eps: as :class:`ZCAWhitening`.
-        shrinkage: as :class:`ZCAWhitening`.
-        patch_size: as :class:`ZCAWhitening`.
-        device: of the buffers.
-        dtype: of the buffers.
+        eps, shrinkage, patch_size, device, dtype: as :class:`ZCAWhitening`.
 
     Attributes:
-        mean: as :class:`ZCAWhitening`.
-        covariance: as :class:`ZCAWhitening`.
-        num_samples: as :class:`ZCAWhitening`.
+        mean, covariance, num_samples: as :class:`ZCAWhitening`.
 
     Shape:
         - Input: as :class:`ZCAWhitening`
         - Output: as the input
 
     Raises:
-        InvalidValueError: as :class:`ZCAWhitening`.
-        InvalidTypeError: as :class:`ZCAWhitening`.
+        InvalidValueError, InvalidTypeError: as :class:`ZCAWhitening`.
 
     Example:
         >>> x = torch.randn(1000, 3).cumsum(1)
@@ -205,13 +181,6 @@ class CholeskyWhitening(DataWhitening):
     def __init__(
         self,
         num_features: int | Sequence[int] | None = None,
-        *,
-        eps: float = 1e-5,
-        shrinkage: float | None = None,
-        patch_size: int | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[DataWhiteningOptions],
     ) -> None:
-        super().__init__(
-            num_features, eps, shrinkage, patch_size, "cholesky", "auto", None, device, dtype
-        )
+        super().__init__(num_features, kind="cholesky", method="auto", n_components=None, **options)

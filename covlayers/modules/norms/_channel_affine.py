@@ -1,5 +1,7 @@
 """Channels in groups, each channel with a learnt scale and shift."""
 
+from typing import Unpack
+
 import torch
 from torch import nn
 
@@ -8,8 +10,8 @@ from covlayers.functional._base.checks import (
     check_divides,
     check_flag,
     check_number,
-    check_place,
 )
+from covlayers.modules._factory import Factory, check_factory
 
 
 class ChannelAffine(nn.Module):
@@ -22,21 +24,21 @@ class ChannelAffine(nn.Module):
         self,
         num_features: int,
         num_groups: int,
+        *,
         eps: float,
         affine: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
+        check_factory(self, factory)
         check_count("num_features", num_features)
         check_divides("num_groups", num_groups, "num_features", num_features)
         check_number("eps", eps, 0)
         check_flag("affine", affine)
-        check_place(device, dtype)
         self.num_features, self.num_groups = num_features, num_groups
         self.eps, self.affine = eps, affine
         for name in ("weight", "bias"):
-            empty = torch.empty(num_features, device=device, dtype=dtype)
+            empty = torch.empty(num_features, **factory)
             self.register_parameter(name, nn.Parameter(empty) if affine else None)
 
     def reset_parameters(self) -> None:

@@ -1,14 +1,15 @@
 """Decorrelated batch normalisation: batch normalisation that also removes correlation."""
 
-import torch
+from typing import Unpack
 
 from covlayers import functional as F
+from covlayers.functional._base.checks import check_number
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import NormOptions
 
 
 class DecorrelatedBatchNorm(CovarianceNorm):
@@ -23,10 +24,10 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     the batch and all positions. With ``num_groups=num_features`` it is
     :class:`torch.nn.BatchNorm2d` in output, gradients and running averages.
 
-    For the backward pass one function keeps the input and small matrices only. Half inputs compute
-    in float32 and come back as they came. In evaluation the matrix is computed once and kept until
-    the running covariance changes (in place, by training or by loading a checkpoint; inside a graph
-    of ``torch.compile`` a change by hand is noticed at the next ``eval()``).
+    For the backward pass one function keeps the input and small matrices only. Half inputs are
+    computed in float32, and the output has the dtype of the input. In evaluation the layer computes
+    the matrix once and keeps it until the running covariance changes, by training, by a checkpoint
+    or in place. A graph of ``torch.compile`` notices a change by hand at the next ``eval()``.
 
     A batch that is empty or not finite leaves the running averages as they were. So does a forward
     pass that raises.
@@ -37,22 +38,23 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     Args:
         num_features: channels :math:`C \ge 1`.
         num_groups: groups :math:`G` of :math:`c = C/G` channels, each whitened on its own; must
-            divide ``num_features``. Fewer channels a group need fewer samples.
+            divide ``num_features``. Fewer channels per group need fewer samples.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         momentum: weight of the batch in the running averages, in [0, 1]; None for the plain average
             over all batches since the last reset.
-        affine: whether to learn :math:`\gamma` and :math:`\beta`, one each per channel.
-        track_running_stats: whether to keep running averages; without, evaluation too takes the
-            statistics of the batch.
+        affine: whether to learn a scale :math:`\gamma` and a shift :math:`\beta` for each channel.
+        track_running_stats: whether to keep running averages. A layer without them takes the
+            statistics of the batch in evaluation too.
         kind: ``"zca"``, ``"pca"``, ``"cholesky"``, ``"zca_cor"`` or ``"pca_cor"``, see
             :func:`covlayers.functional.whitening_matrix`. The PCA kinds are discontinuous where
             eigenvalues cross, and make training noisy; they are for analysis.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
-        sync: over which processes the statistics of a training batch are taken. ``"auto"``: all of
-            the default process group, where there is one; True: the same, and an error where there
-            is none; False: this one; or a ``torch.distributed.ProcessGroup``. Every process of the
-            group has to run the layer equally often, forward and backward; the share of each in
-            the batch may differ and be empty.
+        sync: which processes share the statistics of a training batch. ``"auto"``, the default,
+            takes the default process group, or this process alone where there is no group. True
+            takes the default process group, and raises where there is none. False takes this
+            process alone. A ``torch.distributed.ProcessGroup`` takes its processes. Every process
+            of the group must run the layer equally often, forward and backward; its share of the
+            batch may have any size, and may be empty.
         method: how to compute the matrix, see :func:`covlayers.functional.invsqrtm`.
         backward: how to differentiate it; None for the method's default.
         device: of parameters and buffers.
@@ -71,8 +73,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         InvalidValueError: for an option out of range or an unknown name, when the layer is built;
             for an input with other channels, or with a single position in training.
         InvalidTypeError: for an option of a wrong type, or an input that is not real floating.
-        UnsupportedError: if method or rule do not fit the kind, when the layer is built; for
-            ``sync=True`` without a process group, in training.
+        UnsupportedError: if the method or the rule does not fit the kind, when the layer is built;
+            for ``sync=True`` without a process group, in training.
 
     Example:
         >>> norm = DecorrelatedBatchNorm(16, num_groups=2, affine=False)
@@ -96,24 +98,22 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         *,
         kind: str = "zca",
         shrinkage: float | None = None,
-        sync: Sync = "auto",
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
         super().__init__(
             num_features,
             num_groups,
-            eps,
-            momentum,
-            affine,
-            track_running_stats,
-            shrinkage,
-            sync,
-            device,
-            dtype,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+            **options,
         )
+        if shrinkage is not None:
+            check_number("shrinkage", shrinkage, 0, 1)
+        self.shrinkage = shrinkage
         self.kind = kind
         self.matrix_function = whitening(kind, method, backward)
         cell = check_cell((), method, backward)
@@ -133,32 +133,27 @@ class IterNorm(DecorrelatedBatchNorm):
               W = P_N / \sqrt{\operatorname{tr} \hat\Sigma}, \quad
               \hat\Sigma_N = \hat\Sigma / \operatorname{tr} \hat\Sigma
 
-    differentiated through its steps. A few of them leave the small eigenvalues less than white,
-    which regularises: with :math:`N = 5` the gain is at most :math:`7.6/\sqrt{\operatorname{tr}}`.
+    with the :math:`\hat\Sigma` of :class:`DecorrelatedBatchNorm`, scale and shift as there. The
+    gradient goes through the steps. A few steps whiten the small eigenvalues in part, which
+    regularises: :math:`N = 5` steps scale no direction by more than
+    :math:`7.6/\sqrt{\operatorname{tr} \hat\Sigma}`.
 
-    In place of the publication's running average of :math:`W`, this layer keeps that of
+    The publication keeps a running average of :math:`W`. This layer keeps the running average of
     :math:`\Sigma`, so a checkpoint does not depend on the method.
 
     Args:
-        num_features: as :class:`DecorrelatedBatchNorm`.
-        num_groups: as :class:`DecorrelatedBatchNorm`.
-        eps: as :class:`DecorrelatedBatchNorm`.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        num_features, num_groups, eps, momentum, affine, track_running_stats: as
+            :class:`DecorrelatedBatchNorm`.
         iterations: steps :math:`N \ge 1`.
-        sync: as :class:`DecorrelatedBatchNorm`.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C, *)`
 
     Raises:
-        InvalidValueError: as :class:`DecorrelatedBatchNorm`.
-        InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
-        UnsupportedError: as :class:`DecorrelatedBatchNorm`.
+        InvalidValueError, InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
+        UnsupportedError: for ``sync=True`` without a process group, in training.
 
     Example:
         >>> IterNorm(64, num_groups=4)(torch.randn(32, 64, 8, 8)).shape
@@ -178,10 +173,9 @@ class IterNorm(DecorrelatedBatchNorm):
         track_running_stats: bool = True,
         *,
         iterations: int = 5,
-        sync: Sync = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
+        # all that the base takes is given, so that nothing else passes with the options
         super().__init__(
             num_features,
             num_groups,
@@ -189,9 +183,9 @@ class IterNorm(DecorrelatedBatchNorm):
             momentum,
             affine,
             track_running_stats,
-            sync=sync,
+            kind="zca",
+            shrinkage=None,
             method=F.NewtonSchulz(iterations),
             backward=F.Autograd(),
-            device=device,
-            dtype=dtype,
+            **options,
         )

@@ -1,17 +1,16 @@
 """Normalisation by a matrix function of the batch covariance."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_channels, full_precision
-from covlayers.functional._batch.normalise import affine_transform, batch_transform
-from covlayers.functional.covariances import regularized
+from covlayers.functional._batch.normalise import Way, affine_transform, batch_transform
 from covlayers.modules._derived_buffers import DerivedBuffers
-from covlayers.modules.norms.running_moments import RunningMoments
+from covlayers.modules.norms.running_moments import MomentsOptions, RunningMoments
 
 
 class CovarianceNorm(RunningMoments, DerivedBuffers):
@@ -22,15 +21,17 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
               + \varepsilon I
 
     per group of :math:`c` channels. A subclass sets ``matrix_function``, which gives the matrices
-    for regularised covariances, both ``(G, c, c)``. In training :math:`\mu`
-    and :math:`\Sigma` are those of the batch; in evaluation, and once ``frozen``, running averages.
+    for regularised covariances, both ``(G, c, c)``. In training :math:`\mu` and :math:`\Sigma` come
+    from the batch; in evaluation, and once ``frozen``, they are the running averages.
     """
 
     eval_matrix: Tensor  # None without track_running_stats
     matrix_function: Callable[[Tensor], Tensor]
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self, num_features: int, num_groups: int, **options: Unpack[MomentsOptions]
+    ) -> None:
+        super().__init__(num_features, num_groups, **options)
         empty = torch.full_like(self.running_cov, torch.nan) if self.track_running_stats else None
         self.register_buffer("eval_matrix", empty, persistent=False)
         self.reset_parameters()
@@ -39,20 +40,25 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         """Normalise ``(N, C, *)``."""
         check_channels("x", x, "num_features", self.num_features)
         if not self.uses_batch:
-            # Copies, as the next update must not touch what a pending backward pass needs.
-            mean, W = self.running_mean.clone(), self.evaluation_matrix().clone()
+            mean, W = self.running_mean, self.evaluation_matrix()
+            if torch.is_grad_enabled():  # the next update must not touch what a gradient needs
+                mean, W = mean.clone(), W.clone()
             return affine_transform(x, self.weight, self.bias, mean, W)
         group = self.batch_group(x)
-        y, *statistics = batch_transform(
-            x, self.weight, self.bias, self._matrix, self.num_groups, group
+        y, mean, cov, positions = batch_transform(
+            x, self.weight, self.bias, self._way, self.num_groups, group
         )
-        self.update(*statistics)
+        self.update(mean, cov, positions)
         self.outdate()
         return y
 
+    @property
+    def _way(self) -> Way:
+        return Way(self.matrix_function, self.eps, self.shrinkage)
+
     @full_precision
     def _matrix(self, cov: Tensor) -> Tensor:
-        return self.matrix_function(regularized(cov, self.eps, self.shrinkage))
+        return self._way(cov)
 
     def evaluation_matrix(self) -> Tensor:
         """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
@@ -63,7 +69,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         if not self.track_running_stats:
             raise InvalidValueError(
                 "evaluation_matrix needs track_running_stats=True, got False when the layer was "
-                "built; its matrix is that of each batch."
+                "built; its matrix depends on each batch."
             )
         self.refresh()
         return self.eval_matrix if self.derived else self._matrix(self.running_cov)

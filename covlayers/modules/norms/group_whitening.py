@@ -1,19 +1,19 @@
 """Whitening of each sample by itself."""
 
 import math
+from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import like_format
-from covlayers.functional._batch.normalise import batch_transform
+from covlayers.functional._batch.normalise import Way, batch_transform
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import regularized
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
+from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
 
@@ -28,14 +28,14 @@ class GroupWhitening(ChannelAffine):
               y = \gamma\, \hat x + \beta
 
     with :math:`\gamma` and :math:`\beta` per channel. Group normalisation is the case of a diagonal
-    :math:`\hat\Sigma`. Samples do not see each other, so there are no running averages: training
-    and evaluation are the same, for any batch size and any number of processes.
+    :math:`\hat\Sigma`. Samples do not see each other, so the layer keeps no running averages. It
+    computes the same function in training and in evaluation, for any batch size and any number of
+    processes.
 
     Args:
-        num_features: channels :math:`C \ge 1`.
+        num_features: as :class:`DecorrelatedBatchNorm`.
         num_groups: groups :math:`G`; must divide ``num_features``.
-        eps: :math:`\varepsilon \ge 0`, in squared units of the features.
-        affine: whether to learn :math:`\gamma` and :math:`\beta`.
+        eps, affine: as :class:`DecorrelatedBatchNorm`.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
         backward: how to differentiate it; None for the method's default.
@@ -68,11 +68,11 @@ class GroupWhitening(ChannelAffine):
         *,
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
-        super().__init__(num_features, num_groups, eps, affine, device, dtype)
+        super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
         self.method, self.backward = check_cell((INVSQRT,), method, backward)
+        self._inverse_root = applied(INVSQRT, self.method, self.backward)
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,10 +94,8 @@ class GroupWhitening(ChannelAffine):
         # One sample after the other as groups of channels of a batch of one.
         N, G = x.shape[0], self.num_groups
         samples = x.reshape(1, N * G, -1)
-        return batch_transform(samples, None, None, self._matrix, N, None)[0].view(x.shape)
-
-    def _matrix(self, cov: Tensor) -> Tensor:
-        return compute((INVSQRT,), regularized(cov, self.eps), self.method, self.backward)[0]
+        way = Way(self._inverse_root, self.eps, None)
+        return batch_transform(samples, None, None, way, N, None)[0].view(x.shape)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

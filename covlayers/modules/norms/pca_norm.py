@@ -1,18 +1,18 @@
 """Denoising by principal components as a normalisation layer."""
 
 from functools import partial
+from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_at_most, check_count
 from covlayers.functional._base.linalg import standardized
 from covlayers.functional.core import Method
-from covlayers.functional.matrix_functions import check_cell, compute_one
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.projector import Leading
-from covlayers.functional.rule import Backward
+from covlayers.functional.rule import Applied, Backward
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules.norms.running_moments import NormOptions
 
 
 class PCANorm(CovarianceNorm):
@@ -25,31 +25,27 @@ class PCANorm(CovarianceNorm):
     leading eigenvectors of the correlation :math:`D^{-1/2} \hat\Sigma D^{-1/2}` over the batch and
     all positions.
 
-    By default the gradient is that of the projector itself, exact and finite while the
-    :math:`k`-th eigenvalue and the next differ. ``backward="power_iteration"`` and
-    ``backward="taylor_gaps"`` are the publications' gradients.
+    By default the gradient of the projector is exact, and finite while the :math:`k`-th eigenvalue
+    and the next differ. The publications take ``backward="power_iteration"`` and
+    ``backward="taylor_gaps"``.
 
     Args:
-        num_features: channels :math:`C \ge 1`.
+        num_features: as :class:`DecorrelatedBatchNorm`.
         num_components: components :math:`k` that are kept, at most :math:`C`.
-        eps: :math:`\varepsilon \ge 0`, in squared units of the features.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
-        sync: as :class:`DecorrelatedBatchNorm`.
+        eps, momentum, affine, track_running_stats: as :class:`DecorrelatedBatchNorm`.
         method: ``"auto"``, ``"eigh"`` or a :class:`~covlayers.functional.SpectralMethod`.
         backward: a rule of :func:`covlayers.functional.spectral_projector`; None for the exact one.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C, *)`, of rank :math:`k` before the shift
 
     Raises:
-        InvalidValueError: as :class:`DecorrelatedBatchNorm`, and for more components than channels.
+        InvalidValueError: as :class:`DecorrelatedBatchNorm`; for more components than channels.
         InvalidTypeError: as :class:`DecorrelatedBatchNorm`.
-        UnsupportedError: as :class:`DecorrelatedBatchNorm`.
+        UnsupportedError: if the rule does not fit the method, when the layer is built; for
+            ``sync=True`` without a process group, in training.
 
     Example:
         >>> norm = PCANorm(16, num_components=4)
@@ -70,30 +66,26 @@ class PCANorm(CovarianceNorm):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
-        sync: Sync = "auto",
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
         super().__init__(
             num_features,
             1,
-            eps,
-            momentum,
-            affine,
-            track_running_stats,
-            None,
-            sync,
-            device,
-            dtype,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+            **options,
         )
         check_count("num_components", num_components)
         check_at_most("num_components", num_components, "num_features", num_features)
         self.num_components = num_components
         leading = Leading(num_components)
         self.method, self.backward = check_cell((leading,), method, backward)
-        self.matrix_function = partial(_projection, leading, self.method, self.backward)
+        projector = applied(leading, self.method, self.backward)
+        self.matrix_function = partial(_after_standardisation, projector)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""
@@ -101,7 +93,7 @@ class PCANorm(CovarianceNorm):
         return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"
 
 
-def _projection(leading: Leading, method: Method, backward: Backward | None, cov: Tensor) -> Tensor:
+def _after_standardisation(projector: Applied, cov: Tensor) -> Tensor:
     """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
     correlation, scale = standardized(cov)
-    return compute_one(leading, method, backward, correlation) * scale[..., None, :]
+    return projector(correlation) * scale[..., None, :]

@@ -1,16 +1,37 @@
-"""Running averages of the mean and the covariance of batches: what the norm layers share."""
+"""Running averages of the mean and the covariance of batches, taken over which processes."""
 
+import math
 import warnings
-from typing import Any
+from typing import Any, TypeAlias, Unpack
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
-from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
+from covlayers.functional._base.function import readable
 from covlayers.functional._base.linalg import identity_like
+from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
-from covlayers.modules.norms.sync import Sync, check_sync, process_group
+
+Sync: TypeAlias = Any
+"""``"auto"``, a bool, or a ``torch.distributed.ProcessGroup``, a class some builds do not have."""
+
+
+class NormOptions(Factory, total=False):
+    """What every norm with running averages takes by keyword alone."""
+
+    sync: Sync
+
+
+class MomentsOptions(NormOptions):
+    """What every norm with running averages takes, besides its features and groups."""
+
+    eps: float
+    momentum: float | None
+    affine: bool
+    track_running_stats: bool
 
 
 class RunningMoments(ChannelAffine):
@@ -19,36 +40,32 @@ class RunningMoments(ChannelAffine):
     running_mean: Tensor  # these three are None without track_running_stats
     running_cov: Tensor
     num_batches_tracked: Tensor
+    shrinkage: float | None = None  # an option of some layers
 
     def __init__(
         self,
         num_features: int,
         num_groups: int,
+        *,
         eps: float,
         momentum: float | None,
         affine: bool,
         track_running_stats: bool,
-        shrinkage: float | None,
-        sync: Sync,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        sync: Sync = "auto",
+        **factory: Unpack[Factory],
     ) -> None:
-        super().__init__(num_features, num_groups, eps, affine, device, dtype)
+        super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
         if momentum is not None:
             check_number("momentum", momentum, 0, 1)
-        if shrinkage is not None:
-            check_number("shrinkage", shrinkage, 0, 1)
         check_flag("track_running_stats", track_running_stats)
         check_sync(sync)
-        self.momentum, self.shrinkage = momentum, shrinkage
-        self.track_running_stats, self.sync = track_running_stats, sync
+        self.momentum, self.track_running_stats, self.sync = momentum, track_running_stats, sync
         self.frozen = False
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         channels = num_features // num_groups
         for name, buffer in {
             "running_mean": torch.empty(num_features, **factory),
             "running_cov": torch.empty(num_groups, channels, channels, **factory),
-            "num_batches_tracked": torch.empty((), dtype=torch.long, device=device),
+            "num_batches_tracked": torch.empty((), dtype=torch.long, device=factory.get("device")),
         }.items():
             self.register_buffer(name, buffer if track_running_stats else None)
         self._warned = False
@@ -96,18 +113,25 @@ class RunningMoments(ChannelAffine):
         return None if group is None else group.group_name
 
     @torch.no_grad()
-    def update(self, mean: Tensor, cov: Tensor, count: Tensor) -> None:
+    def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite."""
         if not (self.track_running_stats and self.training):
             return
-        valid = (count > 1) & torch.isfinite(mean).all() & torch.isfinite(cov).all()
-        unbiased = cov * (count / (count - 1).clamp_min(1))
-        self.num_batches_tracked.add_(valid)
-        tracked = self.num_batches_tracked.clamp_min(1)
-        momentum = 1 / tracked if self.momentum is None else self.momentum
+        # The sum of the variances is finite only if all of the mean and the covariance is.
+        total = cov.diagonal(dim1=-2, dim2=-1).sum()
+        valid: Tensor | None = None
+        if not (readable(total) and isinstance(count, int)):
+            valid = (total < torch.inf) & (count > 1)
+        elif not (math.isfinite(total) and count > 1):
+            return
+        self.num_batches_tracked.add_(1 if valid is None else valid)
+        momentum: float | Tensor | None = self.momentum
+        if momentum is None:
+            momentum = (1 / self.num_batches_tracked.clamp_min(1)).to(mean.dtype)
+        unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            moved = running + momentum * (batch.to(running.dtype) - running)
-            running.copy_(torch.where(valid, moved, running))
+            moved = torch.lerp(running, batch.to(running.dtype), momentum)
+            running.copy_(moved if valid is None else torch.where(valid, moved, running))
 
     def extra_repr(self) -> str:
         """The options."""
@@ -117,3 +141,30 @@ class RunningMoments(ChannelAffine):
             f"track_running_stats={self.track_running_stats}, shrinkage={self.shrinkage}, "
             f"sync={self.sync!r}"
         )
+
+
+def is_group(sync: Sync) -> bool:
+    """Whether it is a process group."""
+    return dist.is_available() and isinstance(sync, dist.ProcessGroup)
+
+
+def check_sync(sync: Sync) -> None:
+    """``"auto"``, True, False or a process group."""
+    expected = "sync must be 'auto', True, False or a torch.distributed.ProcessGroup"
+    if isinstance(sync, str) and sync != "auto":
+        raise InvalidValueError(f"{expected}, got {sync!r}.")
+    if not (isinstance(sync, str | bool) or is_group(sync)):
+        raise InvalidTypeError(f"{expected}, got {type(sync).__name__}.")
+
+
+def process_group(sync: Sync) -> Any:
+    """The process group to sum over, None for this process alone."""
+    if not isinstance(sync, str | bool):
+        return sync
+    ready = dist.is_available() and dist.is_initialized()
+    if sync is True and not ready:
+        raise UnsupportedError(
+            "sync=True needs a process group, and torch.distributed is not initialised; call "
+            "torch.distributed.init_process_group first, or build the layer with sync='auto'."
+        )
+    return dist.group.WORLD if sync and ready and dist.get_world_size() > 1 else None

@@ -1,7 +1,7 @@
 """A learnt mixture of whitening and standardisation, by batch and by sample."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from einops import rearrange
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional._batch.moments import joint_moments, outer
-from covlayers.functional._batch.normalise import column, scaled
 from covlayers.functional.core import Method
-from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.covariances import centered_product
 from covlayers.functional.functions import INVSQRT
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
-from covlayers.modules.norms.running_moments import RunningMoments
-from covlayers.modules.norms.sync import Sync
+from covlayers.modules._factory import Factory
+from covlayers.modules.norms.running_moments import NormOptions, RunningMoments
 
 
 class Moments(NamedTuple):
@@ -43,28 +43,22 @@ class SwitchableWhitening(RunningMoments):
     and the statistics of each group of channels
 
     - ``"bw"``, batch whitening: mean and covariance of the batch;
-    - ``"iw"``, instance whitening: those of the sample;
-    - ``"bn"``, batch standardisation: those of the batch, variances alone;
-    - ``"in"``, instance standardisation: those of the sample, variances alone;
+    - ``"iw"``, instance whitening: mean and covariance of the sample;
+    - ``"bn"``, batch standardisation: mean and variances of the batch;
+    - ``"in"``, instance standardisation: mean and variances of the sample;
     - ``"ln"``, layer standardisation: one mean and one variance for all channels of the sample.
 
     In evaluation the statistics of the batch are running averages.
 
     Args:
-        num_features: channels :math:`C \ge 1`.
-        num_groups: groups of channels, as :class:`DecorrelatedBatchNorm`; the publication takes
-            groups of 16 channels.
-        eps: :math:`\varepsilon \ge 0`, in squared units of the features.
-        momentum: as :class:`DecorrelatedBatchNorm`.
-        affine: as :class:`DecorrelatedBatchNorm`.
-        track_running_stats: as :class:`DecorrelatedBatchNorm`.
-        statistics: which are mixed, at least one of the above.
-        sync: as :class:`DecorrelatedBatchNorm`, for the statistics of the batch.
+        num_features: as :class:`DecorrelatedBatchNorm`.
+        num_groups: as :class:`DecorrelatedBatchNorm`. The publication takes groups of 16 channels.
+        eps, momentum, affine, track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        statistics: the statistics to mix, at least one of the above.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
         backward: how to differentiate it; None for the method's default.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
+        sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
     Shape:
         - Input: :math:`(N, C, *)` with more than one position a sample
@@ -101,11 +95,9 @@ class SwitchableWhitening(RunningMoments):
         track_running_stats: bool = True,
         *,
         statistics: Sequence[str] = ("bw", "iw"),
-        sync: Sync = "auto",
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **options: Unpack[NormOptions],
     ) -> None:
         if isinstance(statistics, str) or not isinstance(statistics, Sequence):
             raise InvalidTypeError(
@@ -122,19 +114,18 @@ class SwitchableWhitening(RunningMoments):
         super().__init__(
             num_features,
             num_groups,
-            eps,
-            momentum,
-            affine,
-            track_running_stats,
-            None,
-            sync,
-            device,
-            dtype,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+            **options,
         )
         self.statistics = tuple(statistics)
         self.method, self.backward = check_cell((INVSQRT,), method, backward)
+        self._inverse_root = applied(INVSQRT, self.method, self.backward)
+        factory: Factory = {"device": options.get("device"), "dtype": options.get("dtype")}
         for name in ("mean_logits", "cov_logits"):
-            empty = torch.empty(len(statistics), device=device, dtype=dtype)
+            empty = torch.empty(len(statistics), **factory)
             self.register_parameter(name, nn.Parameter(empty))
         self.reset_parameters()
 
@@ -190,8 +181,12 @@ class SwitchableWhitening(RunningMoments):
 
     def _whiten(self, z: Tensor, mean: Tensor, cov: Tensor) -> Tensor:
         cov = regularized(cov, self.eps)
-        (W,) = compute((INVSQRT,), cov, self.method, self.backward)
-        return scaled(W, self.weight) @ (z - mean[..., None]) + column(self.bias, W)
+        W = self._inverse_root(cov)
+        y = W @ (z - mean[..., None])  # (N, G, c, M)
+        for vector, apply in ((self.weight, torch.mul), (self.bias, torch.add)):
+            if vector is not None:
+                y = apply(y, vector.to(y.dtype).view(*y.shape[1:3], 1))
+        return y
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -1,10 +1,12 @@
 """The convolution that brings features to few channels before their covariance is taken."""
 
-import torch
+from typing import Unpack
+
 from einops import rearrange
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import check_count, check_place
+from covlayers.functional._base.checks import check_count
+from covlayers.modules._factory import Factory, check_factory
 
 
 class Reduction(nn.Sequential):
@@ -25,20 +27,13 @@ class Reduction(nn.Sequential):
         InvalidTypeError: if one is not an int.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        reduced_channels: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, in_channels: int, reduced_channels: int, **factory: Unpack[Factory]) -> None:
         check_count("in_channels", in_channels)
         check_count("reduced_channels", reduced_channels)
-        check_place(device, dtype)
-        conv = nn.Conv2d(in_channels, reduced_channels, 1, bias=False, device=device, dtype=dtype)
+        check_factory(self, factory)
+        conv = nn.Conv2d(in_channels, reduced_channels, 1, bias=False, **factory)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        norm = nn.BatchNorm2d(reduced_channels, device=device, dtype=dtype)
+        norm = nn.BatchNorm2d(reduced_channels, **factory)
         super().__init__(conv, norm, nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Attention by second-order statistics, within a network."""
 
-import torch
+from typing import Unpack
+
 from torch import Tensor, nn
 
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_at_most, check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_channels, check_positions, check_tensor
+from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.pooling._reduction import Reduction
 
 
@@ -68,10 +70,10 @@ class CovAttention(nn.Module):
         channel: bool = True,
         position: bool = True,
         grid_size: int = 8,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
+        check_factory(self, factory)
         check_count("channels", channels)
         check_flag("channel", channel)
         check_flag("position", position)
@@ -86,9 +88,9 @@ class CovAttention(nn.Module):
         self.channels = channels
         self.parts = nn.ModuleDict()
         if channel:
-            self.parts["channel"] = _ChannelWeights(channels, c, device, dtype)
+            self.parts["channel"] = _ChannelWeights(channels, c, **factory)
         if position:
-            self.parts["position"] = _PositionWeights(channels, c, grid_size, device, dtype)
+            self.parts["position"] = _PositionWeights(channels, c, grid_size, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rescale ``(N, C, H, W)``."""
@@ -115,12 +117,11 @@ class _ChannelWeights(nn.Module):
         self,
         channels: int,
         reduced_channels: int,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        self.reduction = Reduction(channels, reduced_channels, device=device, dtype=dtype)
-        self.rows = _row_weights(reduced_channels, channels, device, dtype)
+        self.reduction = Reduction(channels, reduced_channels, **factory)
+        self.rows = _row_weights(reduced_channels, channels, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rows(F.covariance(self.reduction(x)).unsqueeze(2))
@@ -134,13 +135,12 @@ class _PositionWeights(nn.Module):
         channels: int,
         reduced_channels: int,
         grid_size: int,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        self.reduction = Reduction(channels, reduced_channels, device=device, dtype=dtype)
+        self.reduction = Reduction(channels, reduced_channels, **factory)
         self.grid = nn.AdaptiveAvgPool2d(grid_size)
-        self.rows = _row_weights(grid_size**2, grid_size**2, device, dtype)
+        self.rows = _row_weights(grid_size**2, grid_size**2, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
@@ -150,14 +150,12 @@ class _PositionWeights(nn.Module):
         return nn.functional.interpolate(grid, size, mode="bilinear")
 
 
-def _row_weights(
-    n: int, out_channels: int, device: torch.device | str | None, dtype: torch.dtype | None
-) -> nn.Sequential:
+def _row_weights(n: int, out_channels: int, **factory: Unpack[Factory]) -> nn.Sequential:
     """From the rows of a matrix, as channels ``(N, n, 1, n)``, to ``(N, out_channels, 1, 1)``."""
     return nn.Sequential(
-        nn.BatchNorm2d(n, device=device, dtype=dtype),
-        nn.Conv2d(n, 4 * n, (1, n), groups=n, device=device, dtype=dtype),
+        nn.BatchNorm2d(n, **factory),
+        nn.Conv2d(n, 4 * n, (1, n), groups=n, **factory),
         nn.LeakyReLU(inplace=True),
-        nn.Conv2d(4 * n, out_channels, 1, device=device, dtype=dtype),
+        nn.Conv2d(4 * n, out_channels, 1, **factory),
         nn.Sigmoid(),
     )

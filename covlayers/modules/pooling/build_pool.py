@@ -1,23 +1,19 @@
 """A pooling layer built from its class, or from any function that makes one."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
-import torch
 from torch import nn
 
 from covlayers.functional._base.errors import InvalidTypeError
+from covlayers.modules._factory import Factory
 
 PoolFactory: TypeAlias = Callable[..., nn.Module]
 """``(channels, *, device, dtype, **options)`` to a module with ``out_features``."""
 
 
 def build_pool(
-    pool: PoolFactory,
-    channels: int,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-    options: Mapping[str, Any],
+    pool: PoolFactory, channels: int, options: Mapping[str, Any], **factory: Unpack[Factory]
 ) -> nn.Module:
     r"""Build a module that pools :math:`(N, C, *)` to :math:`(N, F)`.
 
@@ -25,9 +21,8 @@ def build_pool(
         pool: a class, such as :class:`~covlayers.CovPool`, or a function, called
             as ``pool(channels, device=device, dtype=dtype, **options)``.
         channels: channels :math:`C` that come in.
-        device: of its parameters.
-        dtype: of its parameters.
         options: of ``pool``.
+        **factory: device and dtype of its parameters.
 
     Raises:
         InvalidTypeError: if ``pool`` is not callable, or is a module that is already built; if it
@@ -41,7 +36,7 @@ def build_pool(
         )
     name = getattr(pool, "__name__", type(pool).__name__)
     try:
-        module: Any = pool(channels, device=device, dtype=dtype, **options)
+        module: Any = pool(channels, **factory, **options)
     except InvalidTypeError:
         raise
     except TypeError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from covlayers.functional._base.checks import (
     check_choice,
     check_count,
     check_number,
-    check_place,
 )
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_channels,
     check_positions,
@@ -21,11 +22,12 @@ from covlayers.functional._base.tensors import (
     full_precision,
 )
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered_product, regularized
+from covlayers.functional.covariances import centered_product
 from covlayers.functional.gaussian import embedded
-from covlayers.functional.matrix_functions import check_cell, compute
+from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import upper_triangle
+from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.pooling._covariance_function import choose_function
 from covlayers.modules.pooling._reduction import Reduction
 
@@ -59,7 +61,7 @@ class CovPool(nn.Module):
         in_channels: channels :math:`C \ge 1` of the input; None takes any, and then
             ``out_features`` is unknown.
         reduced_channels: channels after the reduction, at most ``in_channels``; None for none.
-        vectorize: ``"triu"``, the upper triangle row by row; ``"isometric"``, the same with
+        vectorize: ``"triu"``, the upper triangle row by row; ``"isometric"``, that triangle with
             off-diagonal entries times :math:`\sqrt 2`, which keeps the Frobenius norm; ``"full"``,
             all :math:`C^2` entries.
         eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of the features.
@@ -113,8 +115,7 @@ class CovPool(nn.Module):
         mean_weight: float | None = None,
         method: str | Method = "auto",
         backward: str | Backward | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         if in_channels is not None:
@@ -133,7 +134,7 @@ class CovPool(nn.Module):
             check_number("shrinkage", shrinkage, 0, 1)
         if mean_weight is not None:
             check_number("mean_weight", mean_weight, 0, open_low=True)
-        check_place(device, dtype)
+        check_factory(self, factory)
         self.in_channels = in_channels
         self.reduced_channels = reduced_channels
         self.vectorize = vectorize
@@ -141,10 +142,11 @@ class CovPool(nn.Module):
         self.shrinkage = shrinkage
         self.mean_weight = mean_weight
         self.method, self.backward = check_cell((), method, backward)
+        self._rule = self.backward or OWN_RULE
         self.function = choose_function(function, self.method, self.backward)
         self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
-            self.reduction = Reduction(in_channels, reduced_channels, device=device, dtype=dtype)
+            self.reduction = Reduction(in_channels, reduced_channels, **factory)
 
     @property
     def out_features(self) -> int:
@@ -178,7 +180,7 @@ class CovPool(nn.Module):
         if isinstance(self.function, nn.Module):
             Y = self.function(A)  # (N, n, n)
         else:
-            (Y,) = compute((self.function,), A, self.method, self.backward)
+            (Y,) = self._rule.apply((self.function,), self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
 
     def extra_repr(self) -> str:

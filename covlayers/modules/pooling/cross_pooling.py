@@ -1,6 +1,7 @@
 """Global cross-covariance pooling."""
 
-import torch
+from typing import Unpack
+
 from torch import Tensor, nn
 
 from covlayers import functional as F
@@ -12,6 +13,7 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
+from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.pooling._reduction import Reduction
 from covlayers.modules.pooling.power_norm import SVPowerNorm
 
@@ -68,10 +70,10 @@ class CrossCovPool(nn.Module):
         num_heads: int = 1,
         *,
         norm: nn.Module | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
+        check_factory(self, factory)
         check_count("in_channels", in_channels)
         check_count("num_heads", num_heads)
         if not isinstance(norm, nn.Module | None):
@@ -87,8 +89,7 @@ class CrossCovPool(nn.Module):
         self.num_heads = num_heads
         self.out_features = num_heads * pair[0] * pair[1]
         self.reductions = nn.ModuleList(
-            Reduction(in_channels, num_heads * reduced, device=device, dtype=dtype)
-            for reduced in pair
+            Reduction(in_channels, num_heads * reduced, **factory) for reduced in pair
         )
         self.norm = SVPowerNorm() if norm is None else norm
 

@@ -1,5 +1,7 @@
 """Matrices with their singular values raised to a power."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
@@ -9,11 +11,11 @@ from covlayers.functional._base.checks import (
     check_count,
     check_flag,
     check_number,
-    check_place,
 )
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import frobenius_norm, identity_like
 from covlayers.functional._base.tensors import check_shape, check_tensor, full_precision
+from covlayers.modules._factory import Factory, check_factory
 
 
 class SVPowerNorm(nn.Module):
@@ -29,15 +31,16 @@ class SVPowerNorm(nn.Module):
     :math:`s = \lVert Q v \rVert` and :math:`s u = Q v`, and is taken off :math:`Q` before the next.
     The first starts from all ones, the :math:`k`-th from
     :math:`\cos(\pi (k - 1)(d - \tfrac12)/D)`: orthogonal starts, so that none vanishes where
-    another is a singular vector. But for :math:`\varepsilon`, converged triples give
+    another is a singular vector. Up to :math:`\varepsilon`, converged triples give
     :math:`Q\, g(Q^\top Q)` with :math:`g(\lambda) = \max(\lambda, s_r^2)^{(\alpha-1)/2}`, and a
     single one, converged or not, :math:`Q / s_1^{1-\alpha}`.
 
-    The gradient is that of the iterations themselves, any order: a truncated geometric series in
-    the ratios of singular values in place of inverse gaps, bounded where singular values are equal.
+    The layer differentiates the iterations themselves, to any order: a truncated geometric series
+    in the ratios of singular values in place of inverse gaps, bounded where singular values are
+    equal.
     A start far from the leading vector makes :math:`s` too small; it is kept above half of the root
     mean square of the singular values left, below which no leading one lies. A start that :math:`Q`
-    maps to zero but for rounding shrinks instead of being raised to norm 1.
+    maps to zero up to rounding shrinks instead of being raised to norm 1.
 
     With ``num_values=None`` all singular values are raised, without iterations:
 
@@ -99,15 +102,14 @@ class SVPowerNorm(nn.Module):
         num_values: int | None = 1,
         iterations: int = 1,
         eps: float = 1e-5,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         check_number("alpha", alpha, 0, 1)
         check_count("iterations", iterations)
         check_number("eps", eps, 0)
         check_flag("learnable", learnable)
-        check_place(device, dtype)
+        check_factory(self, factory)
         if num_features is not None:
             check_count("num_features", num_features)
         if num_values is not None:
@@ -125,11 +127,11 @@ class SVPowerNorm(nn.Module):
         self.eps = eps
         self.alpha = alpha
         if learnable:
-            self.alpha = nn.Parameter(torch.empty((), device=device, dtype=dtype))
+            self.alpha = nn.Parameter(torch.empty((), **factory))
         self.register_parameter("start", None)
         if num_values is not None and num_features is not None:
             check_at_most("num_values", num_values, "num_features", num_features)
-            start = torch.empty(num_values, num_features, device=device, dtype=dtype)
+            start = torch.empty(num_values, num_features, **factory)
             self.start = nn.Parameter(start)
         self.reset_parameters()
 

@@ -1,22 +1,19 @@
 """Global covariance pooling as its papers do it: the presets of :class:`CovPool`."""
 
-from typing import TypedDict, Unpack
-
-import torch
+from typing import Unpack
 
 from covlayers import functional as F
+from covlayers.modules._factory import Factory
 from covlayers.modules.pooling.covariance_pooling import CovPool
 
 
-class CovPoolOptions(TypedDict, total=False):
+class CovPoolOptions(Factory, total=False):
     """The options that every preset passes on to :class:`CovPool`."""
 
     vectorize: str
     eps: float
     shrinkage: float | None
     mean_weight: float | None
-    device: torch.device | str | None
-    dtype: torch.dtype | None
 
 
 class MPNCovPool(CovPool):
@@ -28,18 +25,15 @@ class MPNCovPool(CovPool):
     and bounded one take ``CovPool(method="eigh", backward="loewner")``.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MPNCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -70,19 +64,16 @@ class ISQRTCovPool(CovPool):
     damped, which regularises.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         iterations: Newton-Schulz steps :math:`N \ge 1`.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> ISQRTCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -114,20 +105,17 @@ class MTPCovPool(CovPool):
     floors.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree :math:`K \ge 1` of the polynomial.
         iterations: steps of the Lyapunov solver, at least 1.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MTPCovPool()(torch.randn(8, 64, 7, 7)).shape
@@ -161,20 +149,17 @@ class MPACovPool(CovPool):
     :class:`~covlayers.functional.Lyapunov` for their floors.
 
     Args:
-        in_channels: channels of the input, as in :class:`CovPool`.
-        reduced_channels: channels after the reduction, as in :class:`CovPool`.
+        in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree of :math:`P` and :math:`Q`, at least 1.
         iterations: steps of the Lyapunov solver, at least 1.
-        **options: ``vectorize``, ``eps``, ``shrinkage``, ``mean_weight``, ``device`` and ``dtype``
-            of :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
         - Output: :math:`(N, C(C+1)/2)`
 
     Raises:
-        InvalidValueError: as :class:`CovPool`.
-        InvalidTypeError: as :class:`CovPool`.
+        InvalidValueError, InvalidTypeError: as :class:`CovPool`.
 
     Example:
         >>> MPACovPool()(torch.randn(8, 64, 7, 7)).shape

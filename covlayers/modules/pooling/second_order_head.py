@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import check_choice, check_count, check_flag, check_place
+from covlayers.functional._base.checks import check_choice, check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_shape, check_tensor
+from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.presets import MPACovPool
 
@@ -15,10 +16,10 @@ from covlayers.modules.pooling.presets import MPACovPool
 class SumFusion(nn.Module):
     """One classifier of the class token plus the projected pooled vector."""
 
-    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **place: Any) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
-        self.projection = nn.Linear(pooled, embed_dim, **place)
-        self.classifier = nn.Linear(embed_dim, num_classes, **place)
+        self.projection = nn.Linear(pooled, embed_dim, **factory)
+        self.classifier = nn.Linear(embed_dim, num_classes, **factory)
 
     def forward(self, class_token: Tensor, pooled: Tensor) -> Tensor:
         """Classify ``(N, D)`` and ``(N, F)``."""
@@ -28,9 +29,9 @@ class SumFusion(nn.Module):
 class ConcatFusion(nn.Module):
     """One classifier of the class token and the pooled vector, side by side."""
 
-    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **place: Any) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
-        self.classifier = nn.Linear(embed_dim + pooled, num_classes, **place)
+        self.classifier = nn.Linear(embed_dim + pooled, num_classes, **factory)
 
     def forward(self, class_token: Tensor, pooled: Tensor) -> Tensor:
         """Classify ``(N, D)`` and ``(N, F)``."""
@@ -40,10 +41,10 @@ class ConcatFusion(nn.Module):
 class LateFusion(nn.Module):
     """A classifier of the class token and one of the pooled vector, whose logits add up."""
 
-    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **place: Any) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
-        self.classifier = nn.Linear(embed_dim, num_classes, **place)
-        self.visual_classifier = nn.Linear(pooled, num_classes, **place)
+        self.classifier = nn.Linear(embed_dim, num_classes, **factory)
+        self.visual_classifier = nn.Linear(pooled, num_classes, **factory)
 
     def forward(self, class_token: Tensor, pooled: Tensor) -> Tensor:
         """Classify ``(N, D)`` and ``(N, F)``."""
@@ -53,9 +54,9 @@ class LateFusion(nn.Module):
 class VisualOnly(nn.Module):
     """A classifier of the pooled vector; the class token is left aside."""
 
-    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **place: Any) -> None:
+    def __init__(self, embed_dim: int, pooled: int, num_classes: int, **factory: Any) -> None:
         super().__init__()
-        self.classifier = nn.Linear(pooled, num_classes, **place)
+        self.classifier = nn.Linear(pooled, num_classes, **factory)
 
     def forward(self, class_token: Tensor | None, pooled: Tensor) -> Tensor:
         """Classify ``(N, F)``."""
@@ -136,7 +137,8 @@ class SecondOrderHead(nn.Module):
         check_count("num_classes", num_classes)
         check_choice("fusion", fusion, tuple(FUSIONS))
         check_flag("class_token", class_token)
-        check_place(device, dtype)
+        factory: Factory = {"device": device, "dtype": dtype}
+        check_factory(self, factory)
         if not class_token and FUSIONS[fusion] is not VisualOnly:
             raise InvalidValueError(
                 f"fusion must be 'visual_only' with class_token=False, got {fusion!r}; there is no "
@@ -145,10 +147,8 @@ class SecondOrderHead(nn.Module):
         self.embed_dim = embed_dim
         self.num_classes = num_classes
         self.class_token = class_token
-        self.pool = build_pool(pool, embed_dim, device, dtype, options)
-        self.fusion = FUSIONS[fusion](
-            embed_dim, self.pool.out_features, num_classes, device=device, dtype=dtype
-        )
+        self.pool = build_pool(pool, embed_dim, options, **factory)
+        self.fusion = FUSIONS[fusion](embed_dim, self.pool.out_features, num_classes, **factory)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Classify ``(N, L, D)``."""

@@ -1,4 +1,4 @@
-"""The styles of a whitening-coloring, and where each is taken from and applied."""
+"""The styles of a whitening-coloring, with the regions that each comes from and goes to."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,11 +13,11 @@ from covlayers.functional._base.tensors import check_positions, check_same, chec
 TensorOrTensors = Tensor | Sequence[Tensor]
 
 OVER = 1e-2
-"""By so much masks may sum to more than one, as those that were resized or are half may do."""
+"""How far masks may sum to more than one: resizing and half precision round them."""
 
 
 class Region(NamedTuple):
-    """A style in groups, the weights of its positions, and the content's share of it."""
+    """A style in groups, the weights of its positions, and the share of it in the content."""
 
     style: Tensor  # (N or 1, G, c, M')
     weights: Tensor | None  # (N or 1, 1, M')
@@ -66,7 +66,7 @@ def regions(
 def mixture(
     weights: Sequence[float] | Tensor | None, count: int, like: Tensor
 ) -> list[Tensor] | list[float]:
-    """The weights of the styles as shares of one; equal ones for None."""
+    """The weights of the styles as shares of one; equal shares for None."""
     if weights is None:
         return [1 / count] * count
     try:

@@ -18,8 +18,8 @@ class WhiteningLoss(nn.Module):
 
     .. math:: \mathcal{L} = \operatorname{mean} \bigl| \Sigma_g - I \bigr|
 
-    over the entries of the covariances of all samples and groups. As a term of the training loss of
-    content features it lets their whitening be left to the subtraction of the mean.
+    over the entries of the covariances of all samples and groups. As a term of the training loss it
+    keeps the features of the content nearly white, so that subtracting the mean whitens them.
 
     Args:
         num_groups: groups of channels; must divide the channels.
@@ -39,7 +39,7 @@ class WhiteningLoss(nn.Module):
         True
 
     Reference:
-        :cite:t:`cho2019image`, with a mean for their sum over the entries.
+        :cite:t:`cho2019image`, who sum over the entries where this takes the mean.
     """
 
     def __init__(self, num_groups: int = 1) -> None:
@@ -48,7 +48,7 @@ class WhiteningLoss(nn.Module):
         self.num_groups = num_groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """The mean distance of the entries from those of the identity."""
+        """The mean distance of the entries from the entries of the identity."""
         check_features("x", x)
         check_divides("num_groups", self.num_groups, "the channels of x", x.shape[1])
         return _distance(F.covariance(grouped(x, self.num_groups))).to(x.dtype)
@@ -63,8 +63,8 @@ class ColoringOrthogonalityLoss(nn.Module):
 
     A network that predicts a style as a square matrix :math:`X = U D`, with the norms of its
     columns in the diagonal :math:`D`, colours with :math:`C = U D U^\top`, see
-    :func:`covlayers.functional.color`. That is a matrix square root, with the eigenvalues
-    :math:`D`, as far as :math:`U` is orthogonal:
+    :func:`covlayers.functional.color`. The closer :math:`U` is to orthogonal, the closer :math:`C`
+    is to a matrix square root with the eigenvalues :math:`D`:
 
     .. math:: \mathcal{L} = \operatorname{mean} \bigl| U^\top U - I \bigr|
 
@@ -86,13 +86,13 @@ class ColoringOrthogonalityLoss(nn.Module):
         0.5
 
     Reference:
-        :cite:t:`cho2019image`, with a mean for their sum over the entries.
+        :cite:t:`cho2019image`, who sum over the entries where this takes the mean.
     """
 
     @staticmethod
     @full_precision
     def forward(X: Tensor) -> Tensor:
-        """The mean distance of the entries of ``UᵀU`` from those of the identity."""
+        """The mean distance of the entries of ``UᵀU`` from the entries of the identity."""
         check_square("X", X)
         U = nn.functional.normalize(X, dim=-2)
         return _distance(U.mT @ U)

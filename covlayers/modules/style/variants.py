@@ -1,14 +1,12 @@
 """Whitening-coloring with a learnt strength, and with variances alone."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from covlayers.functional._base.checks import check_place
-from covlayers.functional.core import Method
-from covlayers.functional.rule import Backward
-from covlayers.modules.style.whitening_coloring import WhiteningColoring
+from covlayers.modules.style.whitening_coloring import WhiteningColoring, WhiteningColoringOptions
 
 
 class GroupWhiteningColoring(WhiteningColoring):
@@ -20,22 +18,17 @@ class GroupWhiteningColoring(WhiteningColoring):
               A &= (1 - s)\, \Sigma + \bigl( s\, \tfrac1c \operatorname{tr} \Sigma
               + \varepsilon\, \bar\lambda \bigr) I
 
-    within each group of :math:`c = C / G` channels, and with a learnt strength :math:`\alpha`. A
-    network has several such hops, one before the first and one after each residual block of its
-    decoder in the publication. Masks, several styles and all else are those of
-    :class:`WhiteningColoring`.
+    within each group of :math:`c = C / G` channels, with a learnt strength :math:`\alpha`. Networks
+    have several such hops: in the publication, one before the first and one after each residual
+    block of the decoder. Like :class:`WhiteningColoring`, a hop takes masks and several styles.
 
-    A strength that an optimiser moves out of [0, 1] counts as the end that it passed, and only a
-    gradient that leads back reaches it, so it neither sticks there nor runs away.
+    A strength that an optimiser moves out of [0, 1] counts as the end that it passed. Only a
+    gradient that leads back reaches it, so the strength neither sticks there nor runs away.
 
     Args:
         num_groups: groups :math:`G` of channels; must divide the channels.
         alpha: :math:`\alpha` at the start, in [0, 1].
-        eps: :math:`\varepsilon \ge 0`, relative to the mean eigenvalue :math:`\bar\lambda` of all
-            groups.
-        shrinkage: :math:`s` in [0, 1], None or ``"auto"``, see :class:`WhiteningColoring`.
-        method: how to compute the roots, see :func:`covlayers.functional.sqrtm`.
-        backward: how to differentiate them; None for the method's default.
+        eps, shrinkage, method, backward: as :class:`WhiteningColoring`.
         device: of the strength.
         dtype: of the strength.
 
@@ -45,8 +38,7 @@ class GroupWhiteningColoring(WhiteningColoring):
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
-        InvalidValueError: as :class:`WhiteningColoring`.
-        InvalidTypeError: as :class:`WhiteningColoring`.
+        InvalidValueError, InvalidTypeError: as :class:`WhiteningColoring`.
 
     Example:
         >>> hop = GroupWhiteningColoring(8)
@@ -64,21 +56,11 @@ class GroupWhiteningColoring(WhiteningColoring):
         num_groups: int,
         alpha: float = 0.6,
         *,
-        eps: float = 1e-5,
-        shrinkage: float | str | None = "auto",
-        method: str | Method = "auto",
-        backward: str | Backward | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[WhiteningColoringOptions],
     ) -> None:
-        super().__init__(
-            alpha,
-            num_groups=num_groups,
-            eps=eps,
-            shrinkage=shrinkage,
-            method=method,
-            backward=backward,
-        )
+        super().__init__(alpha, num_groups=num_groups, **options)
         check_place(device, dtype)
         del self.alpha
         self.alpha = nn.Parameter(torch.tensor(float(alpha), device=device, dtype=dtype))
@@ -93,9 +75,9 @@ class AdaIN(WhiteningColoring):
     .. math:: y = \alpha \Bigl( \sigma_s \frac{x - \mu_c}{\sigma_c} + \mu_s \Bigr)
               + (1 - \alpha)\, x, \qquad \sigma^2 = v + \varepsilon\, \bar v
 
-    for each sample and channel with its variance :math:`v`, the mean of which over the channels is
-    :math:`\bar v`: whitening-coloring in groups of one channel. Masks and several styles are those
-    of :class:`WhiteningColoring`.
+    for each sample and channel, with the variance :math:`v` of the channel and the mean
+    :math:`\bar v` of the variances of all channels: whitening-coloring in groups of one channel.
+    Like :class:`WhiteningColoring`, the layer takes masks and several styles.
 
     Args:
         alpha: strength :math:`\alpha` in [0, 1].
@@ -107,8 +89,7 @@ class AdaIN(WhiteningColoring):
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
-        InvalidValueError: as :class:`WhiteningColoring`.
-        InvalidTypeError: as :class:`WhiteningColoring`.
+        InvalidValueError, InvalidTypeError: as :class:`WhiteningColoring`.
 
     Example:
         >>> content, style = torch.randn(2, 8, 16, 16), 3 * torch.randn(1, 8, 20, 20) + 1
@@ -132,7 +113,7 @@ class AdaIN(WhiteningColoring):
 
 
 class _Bounded(torch.autograd.Function):
-    """Clamp to [0, 1]. From outside a step against the gradient can only lead back."""
+    """Clamp to [0, 1]. Outside, only a gradient that leads back passes."""
 
     generate_vmap_rule = True
 

@@ -1,6 +1,7 @@
 """Layers that give content features the statistics of style features."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,20 @@ from covlayers.functional.whitening_coloring import Target, WhitenColor
 from covlayers.modules.style._inputs import Region, check_features, grouped, mixture, regions
 
 
-class WhiteningColoring(nn.Module):
-    r"""Whitening-coloring: the content's features with the mean and covariance of the style's.
+class WhiteningColoringOptions(TypedDict, total=False):
+    """The options that a variant passes on to :class:`WhiteningColoring`."""
 
-    The content is whitened by its own covariance :math:`\Sigma_c` and coloured with that of the
-    style,
+    eps: float
+    shrinkage: float | str | None
+    method: str | Method
+    backward: str | Backward | None
+
+
+class WhiteningColoring(nn.Module):
+    r"""Whitening-coloring: features of the content take the mean and covariance of the style.
+
+    The layer whitens the content by its covariance :math:`\Sigma_c` and colours it with the
+    covariance :math:`\Sigma_s` of the style,
 
     .. math:: y &= \alpha \bigl( A_s^{1/2} A_c^{-1/2} (x - \mu_c) + \mu_s \bigr)
               + (1 - \alpha)\, x,
@@ -31,29 +41,29 @@ class WhiteningColoring(nn.Module):
               + \varepsilon\, \bar\lambda \bigr) I,
 
     for each sample, within each group of :math:`c` channels; :math:`\bar\lambda` is the mean
-    eigenvalue of all groups. Content and style with the same moments give back the content. Where
-    the content or the style, or a region of it, does not vary, but by rounding, the result is the
-    mean of the style, a flat colour, and the content gets no gradient through it.
+    eigenvalue of all groups. Where content and style have equal moments, the result is the content.
+    Where the content, the style or a region does not vary by more than rounding, the result is the
+    mean of the style, a flat colour, and no gradient reaches the content.
 
-    Several styles are mixed by weights :math:`w_k`, which gives the root
-    :math:`\sum w_k A_k^{1/2}` and the mean :math:`\sum w_k \mu_k`, or each has its own region of
-    the content, given by masks :math:`m_k` with :math:`\sum_k m_k \le 1`:
+    Weights :math:`w_k` mix several styles, to the root :math:`\sum w_k A_k^{1/2}` and the mean
+    :math:`\sum w_k \mu_k`. Or masks :math:`m_k` with :math:`\sum_k m_k \le 1` give each style a
+    region of the content:
 
     .. math:: y = x + \alpha \sum_k m_k\, (y_k - x),
 
-    where the moments of content and style are taken over the regions. Masks of zeros and ones cut,
-    those between blend, and where all are zero the content stays.
+    with the moments of content and style over the regions. A mask of zeros and ones cuts, values
+    between them blend, and the content stays where all masks are zero.
 
-    Half features compute in float32, and the result has the dtype of the content.
+    Half features are computed in float32, and the result has the dtype of the content.
 
     Args:
         alpha: strength :math:`\alpha` in [0, 1].
         num_groups: groups of channels, each transformed by itself; must divide the channels.
-        eps: :math:`\varepsilon \ge 0`: relative to the mean eigenvalue, and so of the same effect
-            whatever the scale of the features.
-        shrinkage: :math:`s`, the weight of the scaled identity in [0, 1]; None for none; ``"auto"``
-            for none where there are more positions than channels in a group and, where the
-            covariance is singular for want of positions, the oracle approximating shrinkage
+        eps: :math:`\varepsilon \ge 0`, relative to the mean eigenvalue :math:`\bar\lambda`, so that
+            it acts alike at any scale of the features.
+        shrinkage: :math:`s`, the weight of the scaled identity in [0, 1]; None for none. ``"auto"``
+            takes none where a group has more positions than channels. Where it has fewer, and its
+            covariance is singular, ``"auto"`` takes the oracle approximating shrinkage
             :cite:p:`chen2010shrinkage`.
         method: how to compute the roots, see :func:`covlayers.functional.sqrtm`.
         backward: how to differentiate them; None for the method's default.
@@ -65,16 +75,16 @@ class WhiteningColoring(nn.Module):
         - content_mask: :math:`(N, S, *)` or :math:`(1, S, *)`, with the spatial shape of the
           content; boolean, or numbers in [0, 1] that sum to at most 1 at a position. With one style
           all :math:`S` regions take it.
-        - style_mask: the same of the styles' spatial shape, without the bound on the sum
+        - style_mask: as content_mask, with the spatial shape of the styles and any sum
         - both masks: or a sequence of :math:`S` masks :math:`(N, *)` or :math:`(1, *)`
-        - weights: :math:`S` numbers, at least 0, of any sum but 0; by default all equal
+        - weights: :math:`S` numbers, at least 0 and not all 0; by default all equal
         - Output: :math:`(N, C, *)`, in the memory format of the content
 
     Raises:
         InvalidValueError: for an option out of range or an unknown name, when the layer is built;
             if channels, shapes or devices do not fit, there are fewer than two positions, a mask
-            has values out of range, or a region of a style fewer than two positions. Of wrong
-            values of masks and weights a compiled graph raises torch's RuntimeError.
+            has values out of range, or a region of a style fewer than two positions. A compiled
+            graph raises torch's RuntimeError for wrong values of masks and weights.
         InvalidTypeError: for an option or input of a wrong type.
 
     Example:

@@ -1,11 +1,14 @@
-"""What the frames of a video tell each other before their covariance is taken."""
+"""Attention and convolution between the frames of a video, ahead of covariance pooling."""
+
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import check_count, check_place
+from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_tensor
+from covlayers.modules._factory import Factory, check_factory
 
 
 class TemporalSpatialAttention(nn.Module):
@@ -17,12 +20,12 @@ class TemporalSpatialAttention(nn.Module):
               S_{ab} = \operatorname*{softmax}_b\,
               \frac{(\phi_1 x_{t-1})_a^\top (\phi_2 x_{t-2})_b}{\sqrt C},
 
-    where the first frame stands for those before it. The :math:`\phi` are 1x1 convolutions without
-    bias, that is, linear maps of the channels at each position. The weight of the normalisation
-    starts at zero, and with it the layer as the identity.
+    where the first frame also stands for the frames before it. The :math:`\phi` are 1x1
+    convolutions without bias, that is, linear maps of the channels at each position. The weight of
+    the normalisation starts at zero, so the layer starts as the identity.
 
-    The affinities :math:`S` come from :func:`torch.nn.functional.scaled_dot_product_attention` and
-    are not kept. Its fused kernels have no second derivative and raise when asked for one.
+    :func:`torch.nn.functional.scaled_dot_product_attention` computes the affinities :math:`S` and
+    does not keep them. Its fused kernels have no second derivative and raise when asked for one.
 
     Args:
         channels: channels :math:`C \ge 1`.
@@ -46,21 +49,15 @@ class TemporalSpatialAttention(nn.Module):
         :cite:t:`gao2021temporal`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         check_count("channels", channels)
-        check_place(device, dtype)
+        check_factory(self, factory)
         self.channels = channels
         self.query, self.key, self.value = (
-            nn.Linear(channels, channels, bias=False, device=device, dtype=dtype) for _ in range(3)
+            nn.Linear(channels, channels, bias=False, **factory) for _ in range(3)
         )
-        self.norm = nn.BatchNorm1d(channels, device=device, dtype=dtype)
+        self.norm = nn.BatchNorm1d(channels, **factory)
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,8 +82,8 @@ class TemporalChannelAttention(nn.Module):
 
     .. math:: \sigma(d) = \operatorname{sigmoid}(W_2 \operatorname{ReLU}(W_1 d + b_1) + b_2)
 
-    with :math:`t` counted modulo :math:`T`. The two 1x1 convolutions, to :math:`4C` channels and
-    back, are shared by both differences.
+    with :math:`t` counted modulo :math:`T`. Both differences share the two 1x1 convolutions, to
+    :math:`4C` channels and back.
 
     Args:
         channels: channels :math:`C \ge 1`.
@@ -110,21 +107,15 @@ class TemporalChannelAttention(nn.Module):
         :cite:t:`gao2021temporal`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         check_count("channels", channels)
-        check_place(device, dtype)
+        check_factory(self, factory)
         self.channels = channels
         self.gate = nn.Sequential(
-            nn.Linear(channels, 4 * channels, device=device, dtype=dtype),
+            nn.Linear(channels, 4 * channels, **factory),
             nn.ReLU(inplace=True),
-            nn.Linear(4 * channels, channels, device=device, dtype=dtype),
+            nn.Linear(4 * channels, channels, **factory),
             nn.Sigmoid(),
         )
 
@@ -145,9 +136,9 @@ class TemporalConv(nn.Module):
     .. math:: y_t = \operatorname{ReLU}\Bigl( x_t + \sum_{s=0}^{k-1} W_s\, x_{t + s - \lfloor
               (k-1)/2 \rfloor} \Bigr), \qquad k = \lfloor \text{num\_frames} / 2 \rfloor + 1
 
-    with :math:`t` counted modulo the frames that come in, which may be fewer than :math:`k`. The
-    :math:`W_s \in \mathbb{R}^{C \times C}` start at zero. The sum is inside the ReLU because
-    outside it they would stay there: the derivative of ReLU at zero is zero.
+    with :math:`t` counted modulo the number of frames, which may be smaller than :math:`k`. The
+    :math:`W_s \in \mathbb{R}^{C \times C}` start at zero. The sum stands inside the ReLU; outside,
+    the :math:`W_s` would stay at zero, where the derivative of ReLU is zero.
 
     Args:
         channels: channels :math:`C \ge 1`.
@@ -172,21 +163,14 @@ class TemporalConv(nn.Module):
         :cite:t:`gao2021temporal`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        num_frames: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, num_frames: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         check_count("channels", channels)
         check_count("num_frames", num_frames)
-        check_place(device, dtype)
+        check_factory(self, factory)
         self.channels = channels
         kernel = (num_frames // 2 + 1, 1)
-        self.conv = nn.Conv2d(channels, channels, kernel, bias=False, device=device, dtype=dtype)
+        self.conv = nn.Conv2d(channels, channels, kernel, bias=False, **factory)
         nn.init.zeros_(self.conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from covlayers.functional._base.checks import check_at_most, check_choice, check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_tensor
+from covlayers.modules._factory import Factory
 from covlayers.modules.pooling._reduction import Reduction
 from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.presets import ISQRTCovPool
@@ -39,13 +40,13 @@ class AttentiveTemporalCovPool(nn.Module):
     - TCA, :class:`~covlayers.TemporalChannelAttention`, weighs channels by how their means change;
     - TConv, :class:`~covlayers.TemporalConv`, convolves over time.
 
-    A covariance pooling follows, of the positions of all frames together or of each frame's own:
+    A covariance pooling follows, over the positions of all frames together or of each frame alone:
 
     .. math:: y = \operatorname{pool}([z_1, \dots, z_T]) \quad \text{(video)}, \qquad
               y = \tfrac1T \sum_t \operatorname{pool}(z_t) \quad \text{(frame)}
 
-    The covariance of a video holds the covariances between frames through TConv, in which every
-    :math:`z_t` is a sum over frames; without it the order of the frames is not seen.
+    TConv makes every :math:`z_t` a sum over frames, so the covariance of a video holds the
+    covariances between frames. Without TConv the order of the frames has no effect.
 
     Args:
         in_channels: channels :math:`C \ge 1` of the input.
@@ -70,7 +71,7 @@ class AttentiveTemporalCovPool(nn.Module):
 
     Shape:
         - Input: :math:`(N, T, C, H, W)` with any number of frames :math:`T`
-        - Output: :math:`(N, c(c+1)/2)`, or what else ``pool`` returns of :math:`c` channels
+        - Output: :math:`(N, c(c+1)/2)`, or what ``pool`` returns for :math:`c` channels
 
     Raises:
         InvalidValueError: for an option out of range or an unknown level, when the module is built;
@@ -120,18 +121,19 @@ class AttentiveTemporalCovPool(nn.Module):
         self.in_channels = in_channels
         self.num_frames = num_frames
         self.level = level
-        self.attention_reduction = Reduction(in_channels, a, device=device, dtype=dtype)
+        factory: Factory = {"device": device, "dtype": dtype}
+        self.attention_reduction = Reduction(in_channels, a, **factory)
         self.spatial_attention: nn.Module = nn.Identity()
         self.channel_attention: nn.Module = nn.Identity()
-        self.pool_reduction = Reduction(a, c, device=device, dtype=dtype)
+        self.pool_reduction = Reduction(a, c, **factory)
         self.temporal_conv: nn.Module = nn.Identity()
         if spatial_attention:
-            self.spatial_attention = TemporalSpatialAttention(a, device=device, dtype=dtype)
+            self.spatial_attention = TemporalSpatialAttention(a, **factory)
         if channel_attention:
-            self.channel_attention = TemporalChannelAttention(a, device=device, dtype=dtype)
+            self.channel_attention = TemporalChannelAttention(a, **factory)
         if temporal_conv:
-            self.temporal_conv = TemporalConv(c, num_frames, device=device, dtype=dtype)
-        built: Any = build_pool(pool, c, device, dtype, options)
+            self.temporal_conv = TemporalConv(c, num_frames, **factory)
+        built: Any = build_pool(pool, c, options, **factory)
         self.pool: nn.Module = built
         self.out_features: int = built.out_features
 
@@ -157,7 +159,8 @@ class AttentiveTemporalCovPool(nn.Module):
         if positions < 2:
             raise InvalidValueError(
                 f"x must have at least 2 positions for each covariance of level={self.level!r}, "
-                f"got shape {tuple(x.shape)}; 'video' counts those of all frames, 'frame' of one."
+                f"got shape {tuple(x.shape)}; 'video' counts the positions of all frames, 'frame' "
+                "the positions of one."
             )
 
     def extra_repr(self) -> str:

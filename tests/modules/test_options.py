@@ -1,0 +1,49 @@
+"""What every module takes by keyword: the options of its family, and no others."""
+
+import re
+
+import pytest
+
+import covlayers as cl
+from tests.reliability.bad_inputs.layers import BUILT
+from tests.signatures import parameters
+
+# What the base class takes, or a layer beside it.
+OF_OTHERS = {
+    "IterNorm": "kind shrinkage method backward",
+    "PCANorm": "num_groups kind shrinkage",
+    "SwitchableWhitening": "kind shrinkage",
+    "GroupWhitening": "momentum sync shrinkage",
+    "ZCAWhitening": "kind n_components",
+    "PCAWhitening": "kind backward",
+    "CholeskyWhitening": "kind method n_components",
+    "MPNCovPool": "method backward iterations",
+    "ISQRTCovPool": "method backward degree",
+    "GroupWhiteningColoring": "sync",
+    "WhiteningColoring": "device dtype",
+    "AdaIN": "num_groups shrinkage device",
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_option_may_be_given(name: str) -> None:
+    """At its default each changes nothing."""
+    made = getattr(cl, name)
+    defaults = {
+        option: p.default
+        for option, p in parameters(made).items()
+        if p.default is not p.empty and p.kind is not p.VAR_KEYWORD
+    }
+    assert repr(made(**defaults | BUILT[name])) == repr(made(**BUILT[name]))
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_another_option_is_named(name: str) -> None:
+    for option in ("bogus", *OF_OTHERS.get(name, "").split()):
+        with pytest.raises(TypeError, match=f"'{option}'"):
+            getattr(cl, name)(**BUILT[name], **{option: 1})
+
+
+def test_default_in_words() -> None:
+    (said,) = re.findall(r"eps: .*, (\S+) by default", cl.ZCAWhitening.__doc__)
+    assert float(said) == cl.ZCAWhitening().eps
