@@ -28,7 +28,10 @@ GOOD: dict[str, dict[str, object]] = {
     "whiten_color": {"content": X, "style": X.flip(-1)},
 }
 
+# It reads no value and returns no tensor, so that only what it refuses is of interest.
+SELECT: dict[str, dict[str, object]] = {"select": {"A": A}}
+
 
 def tensors_of(function: str) -> dict[str, Tensor]:
     """The tensors that it takes."""
-    return {name: x for name, x in GOOD[function].items() if isinstance(x, Tensor)}
+    return {name: x for name, x in (GOOD | SELECT)[function].items() if isinstance(x, Tensor)}

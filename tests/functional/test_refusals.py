@@ -9,7 +9,7 @@ import torch
 
 from covlayers import functional as F
 from tests.counted import Counted
-from tests.good_calls import GOOD, X
+from tests.good_calls import X
 from tests.properties import spd
 from tests.refusals import calls
 from tests.refusals.refusal import count, naming
@@ -19,7 +19,7 @@ AREA = "bad inputs"
 
 
 def test_every_function_has_a_row() -> None:
-    assert {name for name in F.__all__ if isfunction(getattr(F, name))} == GOOD.keys()
+    assert {name for name in F.__all__ if isfunction(getattr(F, name))} == calls.CALLS.keys()
 
 
 @pytest.mark.promise(AREA, "wrong type, dtype, rank, shape or device of a function's tensor")

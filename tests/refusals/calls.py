@@ -10,14 +10,15 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
 from covlayers.functional.solvers import SOLVERS
-from tests.good_calls import GOOD, MEAN, SPECTRAL, A, V, X, tensors_of
+from tests.good_calls import GOOD, MEAN, SELECT, SPECTRAL, A, V, X, tensors_of
 from tests.properties import spd
 from tests.refusals.refusal import Refusal
 from tests.refusals.wrong_values import Wrong, misshapen, wrong_options, wrong_tensors
 
 VECTORS = ("v", "mean")
 SQUARE = ("A", "cov", "S", "Q")
-ANY_MATRIX = ("triu_vector", "shrink")
+ANY_MATRIX = ("triu_vector", "shrink", "select")
+CALLS = GOOD | SELECT
 
 MISSHAPEN: dict[tuple[str, str], tuple[Tensor, ...]] = {
     ("triu_matrix", "v"): (V[..., 1:], V[..., :0]),
@@ -39,14 +40,14 @@ def called(
     """The function with this argument wrong; the error may say so of another that has to fit it."""
     f = getattr(F, function)
     for what, value, came in wrongs:
-        bound = inspect.signature(f).bind(**GOOD[function] | {argument: value})
+        bound = inspect.signature(f).bind(**CALLS[function] | {argument: value})
         call = partial(f, *bound.args, **bound.kwargs)
         yield Refusal(f"{function}({argument}: {what})", call, says or argument, came)
 
 
 def of_one_tensor() -> Iterator[Refusal]:
     """No tensor, another dtype, too few dimensions, another shape, no symmetry."""
-    for function in GOOD:
+    for function in CALLS:
         for name, good in tensors_of(function).items():
             yield from called(function, name, wrong_tensors(good, 1 if name in VECTORS else 2))
             yield from called(function, name, misshapen(*MISSHAPEN.get((function, name), ())))
@@ -59,7 +60,7 @@ def of_one_tensor() -> Iterator[Refusal]:
 
 def of_two_tensors() -> Iterator[Refusal]:
     """Another dtype, another device, another batch than the tensor before."""
-    for function in GOOD:
+    for function in CALLS:
         first, *others = tensors_of(function)
         for name in others:
             good = tensors_of(function)[name]
@@ -77,7 +78,7 @@ def of_two_tensors() -> Iterator[Refusal]:
 
 def of_options() -> Iterator[Refusal]:
     """Out of range, of a wrong type, unknown."""
-    for function in GOOD:
+    for function in CALLS:
         for name, wrong in wrong_options(getattr(F, function), *tensors_of(function)):
             yield from called(function, name, [wrong])
     for kind in (*METHODS.values(), *BACKWARDS.values(), *SOLVERS.values()):
