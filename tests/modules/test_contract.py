@@ -238,17 +238,12 @@ def convolves(module: nn.Module) -> bool:
 @pytest.mark.promise("differentiation", "vmap: tests of modules")
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's fused attention
 @each_module
-def test_vmap_in_evaluation(name: str, record_property) -> None:
+def test_vmap_in_evaluation(name: str) -> None:
     module = trained(name).eval()
     pairs = sample(name, 8).unflatten(0, (4, 2))
     grad = torch.func.grad(lambda x: weighted(module(x)))
     expected = torch.stack([module(x) for x in pairs])
     assert_close(torch.func.vmap(module)(pairs), expected, rtol=1e-4, atol=1e-5)
-    if name == "GroupWhitening":
-        record_property("support", "raises RuntimeError for the gradient")
-        with pytest.raises(RuntimeError, match="vmap support"):
-            torch.func.vmap(grad)(pairs)
-        return
     expected = torch.stack([grad(x) for x in pairs])
     assert_close(torch.func.vmap(grad)(pairs), expected, rtol=1e-4, atol=1e-5)
 

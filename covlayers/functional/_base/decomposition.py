@@ -76,12 +76,13 @@ def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Spectrum:
         dtype: whose rounding the matrices have, where it is not the dtype of the spectrum.
     """
     values, vectors, residual = spectrum
-    known, eps = values.detach(), torch.finfo(dtype or values.dtype).eps
+    dtype = dtype or values.dtype
+    known, eps = values.detach(), torch.finfo(dtype).eps
     if readable(values) and values.numel():
         low, high = torch.aminmax(known)
         if low.item() > eps * high.item():  # the usual case, in which nothing is raised
             return spectrum
     indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
-    floor = nonzero(eps * known[..., -1:])
+    floor = nonzero(eps * known[..., -1:], dtype)
     raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))
     return Spectrum(raised, vectors, residual)

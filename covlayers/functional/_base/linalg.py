@@ -50,13 +50,14 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
     return torch.add(cov, identity_like(cov), alpha=eps) if eps else cov
 
 
-def nonzero(scale: Tensor) -> Tensor:
+def nonzero(scale: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     r"""``scale``, or :math:`\text{tiny}^{3/8}` (7e-15 in float32) where it is zero.
 
     A zero matrix is thereby read as one of that norm: its inverse root is finite, and so is the
-    gradient, which grows with the third power of the inverse root.
+    gradient, which grows with the third power of the inverse root: in ``dtype``, where it is not
+    the dtype of ``scale``.
     """
-    return torch.where(scale > 0, scale, torch.finfo(scale.dtype).tiny ** 0.375)
+    return torch.where(scale > 0, scale, torch.finfo(dtype or scale.dtype).tiny ** 0.375)
 
 
 def trace(A: Tensor) -> Tensor:

@@ -130,9 +130,12 @@ def full(x: Tensor) -> Tensor:
 
 def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which nothing on the device of ``x`` is autocast."""
-    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-        return nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether operations on the device of ``x`` are autocast now; on meta they never are."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

@@ -3,9 +3,9 @@
 Each names the command that measures it. They choose how a result is computed, never what it is.
 """
 
-PRODUCT_SIZES = range(16, 33)
-"""On a CPU, sizes for which matrix products cost less than LAPACK's eigendecomposition: 0.9 of its
-time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
+PRODUCT_SIZES = 16, 32
+"""On a CPU, the sizes from which and up to which matrix products cost less than LAPACK's
+eigendecomposition: 0.9 of its time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
 
 PRODUCT_ROWS = 1024
 """The rows, of all matrices together, from which that holds. ``python -m benchmarks.run``"""
@@ -15,9 +15,9 @@ SIZE_PER_THREAD = 56
 the products of a published method: it took the time of about 1600/n products on one thread, and
 more threads speed up products alone. ``python -m benchmarks.targets``"""
 
-WIDE_SIZES = range(49)
-"""On a CPU, sizes for which a decomposition in float64 costs a tenth more than one in float32 at
-most, which is less than refining the latter; at 64 it costs 1.4 times as much.
+LARGEST_WIDE = 48
+"""On a CPU, the size up to which a decomposition in float64 costs at most a tenth more than one in
+float32, which is less than refining the latter; at 64 it costs 1.4 times as much.
 ``python -m benchmarks.overhead``"""
 
 LARGEST_ON_CHIP = 64

@@ -14,6 +14,7 @@ with :math:`g_\Sigma` the gradient of :math:`T` for :math:`G_W = \operatorname{d
 symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over all of them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from covlayers.functional._base.function import compiling, recorded, transformed
 from covlayers.functional._base.linalg import regularized
-from covlayers.functional._base.tensors import full, no_autocast
+from covlayers.functional._base.tensors import autocasts, full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
 from covlayers.functional._batch.moments import Moments, moments
@@ -88,18 +89,23 @@ def affine_transform(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, W: Tensor
 ) -> Tensor:
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
-    layout = Layout.of(x, W.shape[0])
-    with no_autocast(x):
-        z = full(x)
-        dtype = z.dtype
-        # Centred first: in V x - V mean a large mean would cancel.
-        centered = layout.centered(z, layout.column(mean, dtype))
-        V = W if W.dtype == dtype else W.to(dtype)
-        if weight is not None:
-            V = layout.column(weight, dtype) * V
-        shift = None if bias is None else layout.column(bias, dtype)
-        y = layout.merge(layout.affine(V, centered, shift))
-        return y if dtype == x.dtype else y.to(x.dtype)
+    if autocasts(x):
+        with no_autocast(x):
+            return affine_transform(x, weight, bias, mean, W)
+    z = full(x)
+    mean, W = (mean, W) if mean.dtype == z.dtype else (mean.to(z.dtype), W.to(z.dtype))
+    column = (*W.shape[:2], 1)
+    V = W if weight is None else weight.to(W.dtype).view(column) * W
+    shift = None if bias is None else bias.to(W.dtype).view(column)
+    # Centred first: in V x - V mean a large mean would cancel.
+    if x.stride(1) == 1:
+        layout = Layout.of(x, W.shape[0])
+        y = layout.merge(layout.affine(V, layout.centered(z, mean.view(column)), shift))
+    else:  # here joining samples would not pay
+        grouped = z.reshape(x.shape[0], *W.shape[:2], math.prod(x.shape[2:]))
+        product = V @ (grouped - mean.view(column))
+        y = (product if shift is None else product.add_(shift)).view(x.shape)
+    return y if y.dtype == x.dtype else y.to(x.dtype)
 
 
 def _steps(

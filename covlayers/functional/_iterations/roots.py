@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import frobenius_norm, identity_like, nonzero, trace
+from covlayers.functional._base.linalg import frobenius_norm, identity_like
 from covlayers.functional._iterations.conditions import fits
 from covlayers.functional._iterations.operators import define
 
@@ -57,7 +57,7 @@ def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots
         A: the matrices.
         steps: the coefficients :math:`p_k, q_k, r_k`.
         tight: :math:`c = \lVert A^2 \rVert_F^{1/2}`, and a matrix whose iteration diverges gives
-            NaN; otherwise :math:`c = \operatorname{tr} A`, which has to be 1.
+            NaN; otherwise :math:`c = 1`, for matrices that are normalised already.
     """
     if A.device.type != "cpu" and fits(A):
         return Roots(*_operator(A, [*chain.from_iterable(steps)], tight))
@@ -121,9 +121,8 @@ def _quintic(W: Tensor, step: Quintic, square: Tensor | None) -> Tensor:
 
 def _on_cpu(A: Tensor, coefficients: Sequence[float], tight: bool) -> Roots:
     steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
-    c = 1.0 if tight else nonzero(trace(A))
-    last = plain(A.contiguous() / c, steps, tight=tight)
-    return Roots((c**0.5 * last.root).contiguous(), (last.inverse_root / c**0.5).contiguous())
+    last = plain(A.contiguous(), steps, tight=tight)
+    return Roots(last.root.contiguous(), last.inverse_root.contiguous())
 
 
 def _on_cuda(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 r"""The coupled iteration for root and inverse root, from the read to the write.
 
-With :math:`c` from the norm or the trace of :math:`A`,
+With :math:`c` from the norm of :math:`A` where ``TIGHT``, and 1 else,
 
 .. math:: Y_1 = \tfrac1c A\, Z_1, \quad Z_1 = p_0 I + q_0 \tfrac1c A + r_0 \tfrac1{c^2} A^2, \quad
           W = Z_k Y_k, \quad Q = p_k I + q_k W + r_k W^2, \quad Y_{k+1} = Y_k Q, \quad
@@ -24,7 +24,6 @@ from covlayers.functional._iterations.tile import (
     plus_identity,
     square_sum,
     store,
-    trace,
 )
 
 
@@ -54,8 +53,6 @@ def coupled_iteration(
         W2 = W2 / total
         scale = nonzero(largest * norm) * tl.sqrt(total)
     else:
-        scale = nonzero(trace(Y, SIZE))
-        Y = Y / scale
         W2 = dot(Y, Y, PRECISION) if QUINTIC else Y
     Z = plus_identity(coefficients[1] * Y, coefficients[0], n, SIZE)
     if QUINTIC:
@@ -73,6 +70,8 @@ def coupled_iteration(
         Z = dot(Q, Z, PRECISION)
     if TIGHT:  # an eigenvalue that has left [0, 1] was negative
         scale = tl.where(size_of_W <= n + 16, scale, float("nan"))
-    root = tl.sqrt(scale)
-    store(Y_pointer, root * Y, n, SIZE)
-    store(Z_pointer, Z / root, n, SIZE)
+        root = tl.sqrt(scale)
+        Y = root * Y
+        Z = Z / root
+    store(Y_pointer, Y, n, SIZE)
+    store(Z_pointer, Z, n, SIZE)

@@ -75,13 +75,6 @@ def peak(tile):
 
 
 @triton.jit
-def trace(tile, SIZE: tl.constexpr):
-    """The trace."""
-    rows, columns, _ = place(SIZE, SIZE)
-    return tl.sum(tl.sum(tl.where(rows == columns, tile, 0.0), 1), 0)
-
-
-@triton.jit
 def entry(triples, k, STEPS: tl.constexpr, OFFSET: tl.constexpr):
     """``triples[3 * k + OFFSET]`` of a tuple of scalars, for a ``k`` known on chip only."""
     found = triples[OFFSET]

@@ -51,8 +51,8 @@ class Auto(Method):
 
     def select(self, fns: Fns, A: Tensor) -> Method:
         if bool(fns) and all([fn.is_root for fn in fns]):
-            n, rows = A.shape[-1], A.numel() // max(A.shape[-1], 1)
-            many = n in tuning.PRODUCT_SIZES and rows >= tuning.PRODUCT_ROWS
+            n, (low, high) = A.shape[-1], tuning.PRODUCT_SIZES
+            many = low <= n <= high and A.numel() >= tuning.PRODUCT_ROWS * n
             if A.device.type != "cpu" or (many and A.dtype == torch.float32):
                 return _PRODUCTS
         inverse = any([fn.exponent == -0.5 for fn in fns])

@@ -74,4 +74,4 @@ class Eigh(SpectralMethod):
 
 def _small(A: Tensor) -> bool:
     """Whether a decomposition in float64 costs less than what refines one in float32."""
-    return A.device.type == "cpu" and A.shape[-1] in tuning.WIDE_SIZES
+    return A.device.type == "cpu" and A.shape[-1] <= tuning.LARGEST_WIDE
