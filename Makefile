@@ -35,7 +35,7 @@ test-versions: ## run the tests with each of TORCH_VERSIONS, on one and on two t
 	done
 
 reliability: $(VENV)/.extra-examples $(VENV)/.extra-test ## try and count what is promised
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability.reliability --output docs/reliability.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reliability
 
 lint: $(VENV)/.extra-dev ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -2,20 +2,62 @@
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from tests.counted import Counted
+
 Script = Callable[[str], ModuleType]
 Measure = Callable[..., dict[str, Any]]
 
 
+MARKS = (
+    "support(property, of='name'): it holds for what that parameter names; see support.py",
+    "promise(area, what): a line of the page on reliability; see reliability/__main__.py",
+    "full: left out of make test; runs with --full, as in make reliability",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="more tries, as in make reliability")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    mark = "support(property, of='name'): it holds for what that parameter names; see support.py"
-    config.addinivalue_line("markers", mark)
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("full"):
+        items[:] = [item for item in items if item.get_closest_marker("full") is None]
+    for item in items:
+        for mark in item.iter_markers("promise"):
+            given = item.callspec.params if hasattr(item, "callspec") else {}
+            item.user_properties.append(("promise", [part.format(**given) for part in mark.args]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    result = yield
+    if "counted" in pyfuncitem.funcargs:
+        pyfuncitem.funcargs["counted"].finish()
+    return result
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Counted:
+    """Goes through the cases of a test."""
+    return Counted(record_property)
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether to try as much as ``make reliability`` does."""
+    return pytestconfig.getoption("full")
 
 
 @pytest.fixture(autouse=True)

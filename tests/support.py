@@ -8,15 +8,14 @@ the file has other cells than the tests.
 
 import argparse
 import json
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
+from tests.marked import ROOT, in_step, run
+
 FILE = ROOT / "docs" / "support.json"
 TESTS = ("tests/functional", "tests/modules/test_contract.py", "tests/test_onnx.py")
 TABLES = {"name": "modules", "method": "methods", "backward": "rules"}
@@ -29,20 +28,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare the file with the tests")
     check = parser.parse_args().check
-    os.chdir(ROOT)
     outcomes = Outcomes()
-    selection = ["-m", "support", "-p", "no:cacheprovider", *TESTS]
-    code = pytest.main(["-qq", *(["--collect-only"] if check else []), *selection], [outcomes])
+    code = run("support", outcomes, TESTS, "--full", *(["--collect-only"] if check else []))
     if code != pytest.ExitCode.OK:
         return code
     if not check:
         FILE.write_text(json.dumps(outcomes.results(), indent=1, ensure_ascii=False) + "\n")
         return 0
-    tested, written = set(outcomes.said), cells(json.loads(FILE.read_text())["tables"])
-    for words, difference in (("lacks", tested - written), ("is alone with", written - tested)):
-        if difference:
-            print(f"{FILE.name} {words} {sorted(difference)}; run python -m tests.support")
-    return int(tested != written)
+    written = cells(json.loads(FILE.read_text())["tables"])
+    return int(not in_step(FILE, set(outcomes.said), written))
 
 
 class Outcomes:

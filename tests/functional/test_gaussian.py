@@ -51,17 +51,3 @@ def test_half_features_compute_in_float32(dtype: torch.dtype) -> None:
         A = gaussian_embedding(x)
     assert A.dtype == dtype
     assert_close(A, gaussian_embedding(x.float()).to(dtype), rtol=0, atol=0)
-
-
-def test_bad_input() -> None:
-    x = torch.randn(3, 4)
-    with pytest.raises(F.InvalidValueError, match="mean_weight must lie"):
-        gaussian_embedding(x, mean_weight=0)
-    with pytest.raises(F.InvalidTypeError, match="mean_weight must be a real number"):
-        gaussian_embedding(x, mean_weight=None)
-    with pytest.raises(F.InvalidValueError, match="2 positions"):
-        gaussian_embedding(x[:, :1])
-    with pytest.raises(F.InvalidTypeError, match="floating"):
-        gaussian_embedding(x.long())
-    with pytest.raises(F.InvalidValueError, match="shrinkage"):
-        gaussian_embedding(x, shrinkage=2)

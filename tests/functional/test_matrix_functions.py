@@ -1,5 +1,6 @@
 """Properties of the roots over the whole grid of methods and rules."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -9,11 +10,11 @@ from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
 from tests.cases import (
     EXACT_METHODS,
-    INFINITE_AT_TIES,
     METHOD_ERROR,
     RULE_COSINE,
     RULE_ERROR,
 )
+from tests.counted import Counted
 from tests.properties import (
     FUNCTIONS,
     exact,
@@ -44,18 +45,18 @@ def test_a_key_is_the_snake_case_of_its_class(menu: dict[str, type]) -> None:
         assert key.replace("_", "") == cls.__name__.lower()
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (2,), (1, 1), (2, 3)])
-@pytest.mark.parametrize("n", [5, 1, 0])
 @per_method
-def test_value(name: str, method: str, n: int, shape: tuple[int, ...]) -> None:
-    A = spd(*shape, n=n)
-    before = A.clone()
-    Y = FUNCTIONS[name](A, method=method)
-    assert Y.shape == A.shape
-    assert torch.equal(A, before)
-    if A.numel():
-        assert relative_error(Y, exact(name, A)) <= METHOD_ERROR[method]
-        assert relative_error(Y, Y.mT) < 1e-11
+def test_value(name: str, method: str, counted: Counted) -> None:
+    for n, shape in product((5, 1, 0), ((), (0,), (2,), (1, 1), (2, 3))):
+        A = spd(*shape, n=n)
+        before = A.clone()
+        Y = FUNCTIONS[name](A, method=method)
+        with counted(n, shape):
+            assert Y.shape == A.shape
+            assert torch.equal(A, before)
+            if A.numel():
+                assert relative_error(Y, exact(name, A)) <= METHOD_ERROR[method]
+                assert relative_error(Y, Y.mT) < 1e-11
 
 
 @per_method
@@ -104,39 +105,14 @@ def test_commutes_with_rotation(name: str, method: str, backward: str) -> None:
     assert relative_error(turned[1], Q @ grad @ Q.T) < 1e-7
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20])
 @per_method
-def test_scales_with_its_input(name: str, method: str, scale: float) -> None:
+def test_scales_with_its_input(name: str, method: str, counted: Counted) -> None:
     A = spd(2).float()
     power = {"sqrtm": 0.5, "invsqrtm": -0.5}[name]
-    expected = FUNCTIONS[name](A, method=method) * scale**power
-    assert relative_error(FUNCTIONS[name](scale * A, method=method), expected) < 1e-4
-
-
-TIES = {
-    "identity": torch.ones(6),
-    "pairs": torch.tensor([1.0, 1.0, 0.5, 0.5, 0.1, 0.1]),
-    "rank one plus eps": torch.tensor([1.0, 0.01, 0.01, 0.01, 0.01, 0.01]),
-}
-
-
-@pytest.mark.parametrize("spectrum", TIES)
-@pytest.mark.parametrize("rotated", [False, True])
-@per_cell
-def test_finite_gradient_at_repeated_eigenvalues(
-    name: str, method: str, backward: str, rotated: bool, spectrum: str
-) -> None:
-    values = TIES[spectrum].double()
-    A = with_spectrum(values) if rotated else torch.diag(values)
-    Y, grad = value_and_gradient(name, A, method, backward)
-    assert torch.isfinite(Y).all()
-    if (method, backward) in INFINITE_AT_TIES:
-        # Rotated, rounding has parted the eigenvalues: anything may come.
-        assert rotated or not torch.isfinite(grad).all(), "documented as infinite; no longer so"
-        return
-    assert torch.isfinite(grad).all()
-    if method in EXACT_METHODS and backward in ("loewner", "smith"):
-        assert relative_error(grad, exact_gradient(name, A, weights_like(A))) < 1e-9
+    for scale in (1e-20, 1e-3, 1e20):
+        expected = FUNCTIONS[name](A, method=method) * scale**power
+        with counted(scale):
+            assert relative_error(FUNCTIONS[name](scale * A, method=method), expected) < 1e-4
 
 
 @per_cell
@@ -162,31 +138,41 @@ def test_both_roots_from_one_pass(name: str, method: str, backward: str) -> None
 
 
 @pytest.mark.parametrize("backward", [b for b in BACKWARDS if b not in ("lyapunov", "smith")])
-@pytest.mark.parametrize("p", [2.0, 1.0, 1 / 3, -1.0, 0.0, -2.5])
-def test_power_and_logarithm(p: float, backward: str) -> None:
-    A = spd(2, condition=10.0)
-    values, vectors = torch.linalg.eigh(A)
+def test_power_and_logarithm(backward: str, counted: Counted) -> None:
     if backward == "unrolled":
         backward = F.Unrolled("eigh")
-    expected = (vectors * values.unsqueeze(-2) ** p) @ vectors.mT
-    assert relative_error(F.powm(A, p, backward=backward), expected) < 1e-12
-    expected = (vectors * values.unsqueeze(-2).log()) @ vectors.mT
-    assert relative_error(F.logm(A, backward=backward), expected) < 1e-12
-    A.requires_grad_()
-    torch.autograd.grad(F.powm(A, p, backward=backward).sum(), A)
+    A = spd(2, condition=10.0).requires_grad_()
+    values, vectors = torch.linalg.eigh(A.detach())
+    powers = {p: (partial(F.powm, p=p), values**p) for p in (2.0, 1.0, 1 / 3, -1.0, 0.0, -2.5)}
+    for name, (f, raised) in {**powers, "log": (F.logm, values.log())}.items():
+        with counted(name):
+            Y = f(A, backward=backward)
+            expected = (vectors * raised.unsqueeze(-2)) @ vectors.mT
+            assert relative_error(Y.detach(), expected) < 1e-12
+            assert torch.autograd.grad(Y.sum(), A)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("spectrum", [*TIES, "simple"])
+SPECTRA = {
+    "identity": torch.ones(6),
+    "pairs": torch.tensor([1.0, 1.0, 0.5, 0.5, 0.1, 0.1]),
+    "rank one plus eps": torch.tensor([1.0, 0.01, 0.01, 0.01, 0.01, 0.01]),
+    "simple": torch.linspace(0.1, 1, 6),
+}
+
+
 @pytest.mark.parametrize("p", [2.0, 1 / 3, -1.0, "log"])
 def test_loewner_of_every_function_is_the_directional_derivative(
-    p: float | str, spectrum: str
+    p: float | str, counted: Counted
 ) -> None:
-    A = with_spectrum({**TIES, "simple": torch.linspace(0.1, 1, 6)}[spectrum].double())
-    E = weights_like(A) + weights_like(A).mT
-    function = F.logm if p == "log" else lambda A: F.powm(A, p)
-    _, actual = torch.func.jvp(function, (A,), (E,))
-    h = 1e-6
-    assert relative_error(actual, (function(A + h * E) - function(A - h * E)) / (2 * h)) < 1e-6
+    for spectrum, values in SPECTRA.items():
+        A = with_spectrum(values.double())
+        E = weights_like(A) + weights_like(A).mT
+        function = F.logm if p == "log" else lambda A: F.powm(A, p)
+        _, actual = torch.func.jvp(function, (A,), (E,))
+        h = 1e-6
+        expected = (function(A + h * E) - function(A - h * E)) / (2 * h)
+        with counted(spectrum):
+            assert relative_error(actual, expected) < 1e-6
 
 
 def test_a_half_power_is_the_root_with_all_its_methods() -> None:

@@ -74,31 +74,8 @@ def test_every_gap_rule_serves(backward: str) -> None:
     assert within < (1e-4 if backward == "power_iteration" else 1e-12)
 
 
-def test_a_damaged_matrix_is_alone() -> None:
-    A = spd(3, n=4)
-    A[1, 0, 0] = torch.nan
-    P = F.spectral_projector(A, 2)
-    assert P[1].isnan().all()
-    assert_close(P[[0, 2]], exact(A[[0, 2]], 2))
-
-
 def test_second_derivative_raises() -> None:
     A = spd(n=4).requires_grad_()
     first = torch.autograd.grad(F.spectral_projector(A, 2)[0, 0], A, create_graph=True)[0]
     with pytest.raises(F.UnsupportedError, match="second derivative"):
         first.sum().backward()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"rank": 6}, F.InvalidValueError, r"rank must be at most A.shape\[-1\]=5, got 6"),
-        ({"rank": 0}, F.InvalidValueError, "rank must be at least 1"),
-        ({"rank": 1.5}, F.InvalidTypeError, "rank must be an int"),
-        ({"rank": 2, "method": "polar_express"}, F.UnsupportedError, "eigh"),
-        ({"rank": 2, "backward": "smith"}, F.UnsupportedError, "loewner"),
-    ],
-)
-def test_bad_options(options: dict, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        F.spectral_projector(spd(n=5), **options)

@@ -37,6 +37,7 @@ def function(name: str, method: object, backward: object):
 
 @pytest.mark.support("gradcheck", of="method")
 @pytest.mark.support("gradcheck", of="backward")
+@pytest.mark.promise("differentiation", "gradcheck: tests of functions")
 @pytest.mark.support("second derivative", of="method")
 @exact_cells
 def test_gradcheck(name: str, method: str, backward: str) -> None:
@@ -65,26 +66,6 @@ def test_gradcheck_of_the_lyapunov_solution(solver: str, condition: float) -> No
     assert gradgradcheck(f, (S, Q), check_fwd_over_rev=True)
 
 
-def test_gradcheck_of_the_eigendecomposition() -> None:
-    A = spd(2, n=3, condition=10.0).requires_grad_()
-    for backward in ("exact_gaps", "autograd"):
-        f = lambda A: F.eigh(A, backward=backward)
-        assert gradcheck(f, A, check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, A, check_fwd_over_rev=True)
-
-
-def test_gradcheck_of_the_covariances() -> None:
-    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
-    for center in (True, False):
-        f = lambda x: F.covariance(x, center=center, eps=0.1, shrinkage=0.2)
-        assert gradcheck(f, x, check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, x, check_fwd_over_rev=True)
-        f = lambda x, y: F.cross_covariance(x, y, center=center)
-        assert gradcheck(f, (x, y), check_forward_ad=True, check_batched_grad=True)
-        assert gradgradcheck(f, (x, y), check_fwd_over_rev=True)
-
-
 @exact_cells
 def test_torch_func(name: str, method: str, backward: str) -> None:
     A = spd(3, n=3, condition=10.0)
@@ -103,6 +84,7 @@ def test_torch_func(name: str, method: str, backward: str) -> None:
 
 @pytest.mark.support("forward mode", of="method")
 @pytest.mark.support("forward mode", of="backward")
+@pytest.mark.promise("differentiation", "forward mode: tests of functions")
 @per_cell
 def test_forward_mode_is_the_adjoint(name: str, method: str, backward: str) -> None:
     A = spd(2, n=3, condition=10.0)
@@ -115,6 +97,7 @@ def test_forward_mode_is_the_adjoint(name: str, method: str, backward: str) -> N
 
 @pytest.mark.support("vmap", of="method")
 @pytest.mark.support("vmap", of="backward")
+@pytest.mark.promise("differentiation", "vmap: tests of functions")
 @per_cell
 def test_vmap(name: str, method: str, backward: str) -> None:
     A = spd(3, n=3, condition=10.0)
@@ -125,6 +108,7 @@ def test_vmap(name: str, method: str, backward: str) -> None:
 
 @pytest.mark.support("batched gradient", of="method")
 @pytest.mark.support("batched gradient", of="backward")
+@pytest.mark.promise("differentiation", "batched gradient: tests of functions")
 @per_cell
 def test_batched_gradient(name: str, method: str, backward: str) -> None:
     A = spd(2, n=3, condition=10.0).requires_grad_()
@@ -178,6 +162,7 @@ second_derivatives = list(product(MODES, LOSSES))
 
 
 @pytest.mark.support("second derivative", of="backward")
+@pytest.mark.promise("differentiation", "second derivative: tests of functions")
 @pytest.mark.parametrize("backward", BACKWARDS)
 @pytest.mark.parametrize("method", ["eigh", "polar_express", "pade"])
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -215,15 +200,17 @@ def test_a_second_derivative_of_other_surrogates_raises() -> None:
                 mode(lambda A: loss(f(A)), A)
 
 
+# A rule decomposes the matrix itself unless the method has done so, as eigh does.
 COMPILED = [
-    *((name, method, None) for name in FUNCTIONS for method in METHODS),
-    *(("sqrtm", "eigh", backward) for backward in BACKWARDS),
+    *(("sqrtm", method, None) for method in METHODS),
+    *(("sqrtm", "eigh", backward) for backward in ("smith", "taylor_gaps", "autograd")),
     *(("invsqrtm", "polar_express", backward) for backward in BACKWARDS),
 ]
 
 
 @pytest.mark.support("compile", of="method")
 @pytest.mark.support("compile", of="backward")
+@pytest.mark.promise("differentiation", "compile: tests of functions")
 @pytest.mark.parametrize(("name", "method", "backward"), COMPILED)
 def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> None:
     torch._dynamo.reset()

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from covlayers import functional as F
 from covlayers.modules.pooling.attention import CovAttention
 from tests.built import gradients, unlike_at_first
 
@@ -154,37 +153,3 @@ def test_defaults() -> None:
     for tensor in (*wide.parameters(), *wide.buffers()):
         assert tensor.is_meta
         assert tensor.dtype == torch.float64 or not tensor.is_floating_point()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"reduced_channels": 7}, F.InvalidValueError, "reduced_channels must be at most channels"),
-        ({"reduced_channels": 0, "position": False}, F.InvalidValueError, "at least 1, got 0"),
-        ({"reduced_channels": 1}, F.InvalidValueError, "at least 2, got 1"),
-        ({"channel": False, "position": False}, F.InvalidValueError, "channel or position"),
-        ({"channels": 0}, F.InvalidValueError, "channels must be at least 1"),
-        ({"channels": 6.0}, F.InvalidTypeError, "channels must be an int"),
-        ({"grid_size": 0}, F.InvalidValueError, "grid_size must be at least"),
-    ],
-)
-def test_bad_options_raise(options: dict, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        CovAttention(**({"channels": 6} | options))
-
-
-@each_part
-def test_bad_input_raises_and_leaves_the_state(name: str) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module.state_dict())
-    for bad, error, words in (
-        (images()[0], F.InvalidValueError, "x must have 4 dimensions"),
-        (images()[None], F.InvalidValueError, "x must have 4 dimensions"),
-        (images()[:, :5], F.InvalidValueError, "channels=6 channels"),
-        (images()[..., :1, :1], F.InvalidValueError, "at least 2 positions"),
-        (images().long(), F.InvalidTypeError, "floating"),
-        (images().tolist(), F.InvalidTypeError, "torch.Tensor"),
-    ):
-        with pytest.raises(error, match=words):
-            module(bad)
-    assert_close(module.state_dict(), before, rtol=0, atol=0)

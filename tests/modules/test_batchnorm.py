@@ -298,36 +298,6 @@ def test_switchable_whitening_mixes_moments() -> None:
         assert_close(out.flatten(1), expected)
 
 
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        (
-            lambda: DecorrelatedBatchNorm(6, 4),
-            r"num_groups must divide num_features=6, got 4.*3, 6",
-        ),
-        (lambda: DecorrelatedBatchNorm(0), "num_features"),
-        (lambda: DecorrelatedBatchNorm(6, eps=-1.0), "eps"),
-        (lambda: DecorrelatedBatchNorm(6, momentum=2.0), "momentum"),
-        (lambda: DecorrelatedBatchNorm(6, kind="zac"), "kind must be one of"),
-        (lambda: DecorrelatedBatchNorm(6, method="eig"), "method must be one of"),
-        (lambda: DecorrelatedBatchNorm(6, backward="loewnr"), "backward must be one of"),
-        (lambda: DecorrelatedBatchNorm(6, kind="cholesky", method="eigh"), "cholesky"),
-        (lambda: DecorrelatedBatchNorm(6, kind="pca", method="pade"), "no spectrum|eigh"),
-        (lambda: DecorrelatedBatchNorm(6, shrinkage=2.0), "shrinkage"),
-        (lambda: DecorrelatedBatchNorm(6, sync="always"), "sync must be"),
-        (lambda: PCANorm(6, 7), "num_components must be at most num_features=6, got 7"),
-        (lambda: PCANorm(6, 2, method="pade"), "eigh"),
-        (lambda: GroupWhitening(6, 4), "num_groups must divide"),
-        (lambda: SwitchableWhitening(6, statistics=()), "statistics"),
-        (lambda: SwitchableWhitening(6, statistics=("bw", "bw")), "each once"),
-        (lambda: SwitchableWhitening(6, statistics=("xx",)), "statistics must be one of"),
-    ],
-)
-def test_bad_options_raise_when_the_layer_is_built(build, words: str) -> None:
-    with pytest.raises((F.InvalidValueError, F.UnsupportedError), match=words):
-        build()
-
-
 def test_sync_needs_a_process_group() -> None:
     norm = DecorrelatedBatchNorm(6, sync=True)
     with pytest.raises(F.UnsupportedError, match="init_process_group"):

@@ -2,8 +2,8 @@
 
 import copy
 import io
-import math
 import pickle
+from itertools import product
 
 import pytest
 import torch
@@ -13,7 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 from covlayers import functional as F
 from tests.built import (
-    BATCH_NORMS,
     MAPS,
     MODULES,
     NORMS,
@@ -23,7 +22,9 @@ from tests.built import (
     trained,
     weighted,
 )
+from tests.counted import Counted
 
+HALVES = (torch.float16, torch.bfloat16)
 DYNAMIC = ("DecorrelatedBatchNorm zca", "GroupWhitening", "SwitchableWhitening", "CovPool")
 FIRST_ORDER = {
     *("MPNCovPool", "CovPool log", "CovPool power", "CrossCovPool exact"),
@@ -32,10 +33,24 @@ FIRST_ORDER = {
     *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
     "TemporalSpatialAttention",
 }
+# The others are traced in the full form: they go through the code of these.
+TRACED = (
+    *("DecorrelatedBatchNorm zca", "PCANorm", "SwitchableWhitening", "CovPool reduced"),
+    *("CrossCovPool learnt", "CovAttention", "SecondOrderHead late"),
+    *("AttentiveTemporalCovPool video", "WhiteningColoring smith"),
+)
 each_module = pytest.mark.parametrize("name", MODULES)
 each_of_maps = pytest.mark.parametrize("name", MAPS)
 each_norm = pytest.mark.parametrize("name", NORMS)
-each_batch_norm = pytest.mark.parametrize("name", BATCH_NORMS)
+
+
+def traced(what: str) -> list[object]:
+    """Every module, with the marks for what is traced."""
+    shows, left_out = pytest.mark.support(what), pytest.mark.full
+    return [
+        pytest.param(name, marks=[shows] if name in TRACED else [shows, left_out])
+        for name in MODULES
+    ]
 
 
 def assert_same_state(module: nn.Module, other: nn.Module) -> None:
@@ -123,39 +138,49 @@ def test_any_spatial_shape(name: str) -> None:
     assert module(x[:0]).shape == x[:0].shape
 
 
-@pytest.mark.parametrize(
-    ("name", "dynamic"),
-    [
-        *(pytest.param(name, False, marks=pytest.mark.support("compile")) for name in MODULES),
-        *(
-            pytest.param(name, True, marks=pytest.mark.support("dynamic shapes"))
-            for name in DYNAMIC
-        ),
-    ],
-)
-def test_compiles_without_a_graph_break(name: str, dynamic: bool) -> None:
+@pytest.mark.promise("differentiation", "compile: tests of modules")
+@pytest.mark.parametrize("name", traced("compile"))
+def test_compiles_without_a_graph_break(name: str) -> None:
+    compile_and_compare(name, dynamic=False)
+
+
+@pytest.mark.support("dynamic shapes")
+@pytest.mark.promise("differentiation", "dynamic shapes: tests of modules")
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_compiles_for_any_batch(name: str) -> None:
+    compile_and_compare(name, dynamic=True)
+
+
+def compile_and_compare(name: str, *, dynamic: bool) -> None:
     torch._dynamo.reset()
     module = trained(name)
     twin = copy.deepcopy(module)
     compiled = torch.compile(twin, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    x = sample(name)
-    for mode in (True, False):
+    # A layer that has no averages does in evaluation what it does in training.
+    averages = any("running" in key for key in module.state_dict())
+    for mode in (True, False) if averages else (True,):
         compiled.train(mode)
         module.train(mode)
-        expected = zip(gradients(module, x), gradients(compiled, x), strict=True)
+        expected = zip(all_of(module, sample(name)), all_of(compiled, sample(name)), strict=True)
         for a, b in expected:
             assert_close(a, b, rtol=1e-3, atol=1e-3)
         assert_close(module.state_dict(), twin.state_dict())
-    assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+    assert_close(all_of(compiled, sample(name))[0], module(sample(name)), rtol=1e-5, atol=1e-5)
     if dynamic:
         x = sample(name, 10)
         with torch.compiler.set_stance("fail_on_recompile"):
-            y = compiled(x)
+            y = all_of(compiled, x)[0]
         assert_close(y, module(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.support("export")
-@each_module
+def all_of(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Output and gradients."""
+    x = x.requires_grad_()
+    y = module(x)
+    return [y.detach(), *torch.autograd.grad(weighted(y), [x, *module.parameters()])]
+
+
+@pytest.mark.parametrize("name", traced("export"))
 def test_exports_for_evaluation(name: str) -> None:
     module = trained(name).eval()
     x = sample(name)
@@ -164,45 +189,53 @@ def test_exports_for_evaluation(name: str) -> None:
 
 
 @pytest.mark.support("autocast")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @each_module
-def test_half_features_compute_in_float32(name: str, dtype: torch.dtype) -> None:
+def test_half_features_compute_in_float32(name: str, counted: Counted) -> None:
     module = trained(name)
-    x = sample(name).to(dtype)
-    for mode in (True, False):
+    for dtype, mode in product(HALVES, (True, False)):
+        x = sample(name).to(dtype)
         module.train(mode)
         y = copy.deepcopy(module)
         with torch.autocast("cpu", dtype=dtype):
             actual = y(x)
-        assert actual.dtype == dtype
         expected = copy.deepcopy(module)(x.float())
-        if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
-            # they run in half, as autocast has it
-            assert (actual.float() - expected).norm() < 8 * torch.finfo(dtype).eps * expected.norm()
-        else:
-            tolerance = 4 * torch.finfo(dtype).eps
-            assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
-        assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
+        with counted(dtype, f"training={mode}"):
+            assert actual.dtype == dtype
+            if convolves(module):
+                # they run in half, as autocast has it
+                bound = 8 * torch.finfo(dtype).eps * expected.norm()
+                assert (actual.float() - expected).norm() < bound
+            else:
+                tolerance = 4 * torch.finfo(dtype).eps
+                assert_close(actual.float(), expected, rtol=tolerance, atol=tolerance)
+            assert all(torch.isfinite(grad).all() for grad in gradients(y, sample(name)))
 
 
 @pytest.mark.support("half input")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @each_module
-def test_half_features_without_autocast(name: str, dtype: torch.dtype, record_property) -> None:
+def test_half_features_without_autocast(name: str, record_property, counted: Counted) -> None:
     module = trained(name)
-    x = sample(name).to(dtype)
-    if any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules()):
+    if convolves(module):
         record_property("support", "raises the RuntimeError of a float32 torch layer")
-        with pytest.raises(RuntimeError, match="type"):
-            module(x)
-        return
-    y = copy.deepcopy(module)(x)
-    assert y.dtype == dtype
-    tolerance = 4 * torch.finfo(dtype).eps
-    assert_close(y.float(), module(x.float()), rtol=tolerance, atol=tolerance)
+    for dtype in HALVES:
+        x = sample(name).to(dtype)
+        with counted(dtype):
+            if convolves(module):
+                with pytest.raises(RuntimeError, match="type"):
+                    module(x)
+                continue
+            y = copy.deepcopy(module)(x)
+            assert y.dtype == dtype
+            tolerance = 4 * torch.finfo(dtype).eps
+            assert_close(y.float(), module(x.float()), rtol=tolerance, atol=tolerance)
+
+
+def convolves(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())
 
 
 @pytest.mark.support("vmap")
+@pytest.mark.promise("differentiation", "vmap: tests of modules")
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's fused attention
 @each_module
 def test_vmap_in_evaluation(name: str) -> None:
@@ -253,6 +286,7 @@ def test_activation_checkpointing_gives_the_same_gradient(name: str, reentrant: 
 
 
 @pytest.mark.support("second derivative")
+@pytest.mark.promise("differentiation", "second derivative: tests of modules")
 @each_module
 def test_second_derivative_is_right_or_raises(name: str, record_property) -> None:
     module = trained(name).double()
@@ -278,24 +312,6 @@ def test_second_derivative_is_right_or_raises(name: str, record_property) -> Non
     assert_close(
         (second * direction).sum(), change.detach(), rtol=0.05 if damped else 1e-4, atol=1e-4
     )
-
-
-@pytest.mark.parametrize("shape", [(0, 6, 5, 4), (0, 6, 2, 1), (0, 6, 3), (0, 6), (2, 6, 0, 3)])
-@each_batch_norm
-def test_an_empty_batch_leaves_the_state(name: str, shape: tuple[int, ...]) -> None:
-    module = trained(name)
-    before = copy.deepcopy(module)
-    formats = [torch.contiguous_format, torch.channels_last][: len(shape) - 2]
-    if name == "SwitchableWhitening" and math.prod(shape[2:]) < 2:
-        pytest.skip("needs two positions a sample")
-    for memory_format in formats or [torch.contiguous_format]:
-        x = torch.empty(shape).contiguous(memory_format=memory_format).requires_grad_()
-        for mode in (True, False):
-            y = module.train(mode)(x)
-            assert y.shape == x.shape
-            y.sum().backward()
-        assert x.grad.shape == x.shape
-    assert_same_state(module, before)
 
 
 @each_norm

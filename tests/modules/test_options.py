@@ -5,7 +5,7 @@ import re
 import pytest
 
 import covlayers as cl
-from tests.reliability.bad_inputs.layers import BUILT
+from tests.refusals.layers import BUILT
 from tests.signatures import parameters
 
 # What the base class takes, or a layer beside it.

@@ -190,32 +190,3 @@ def test_the_order_of_positions_does_not_matter(name: str) -> None:
     pool = POOLS[name]().double().eval()
     x = features(3).double().flatten(2)
     assert_close(pool(x[..., torch.randperm(20)]), pool(x))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"function": "cube"}, F.InvalidValueError, r"function must be one of \['log', 'sqrt'\]"),
-        ({"function": True}, F.InvalidTypeError, "function must be a real number"),
-        ({"function": SVPowerNorm}, F.InvalidTypeError, r"write SVPowerNorm\(\)"),
-        ({"function": torch.inf}, F.InvalidValueError, "function must lie"),
-        ({"function": "log", "method": "pade"}, F.UnsupportedError, "cannot compute logm"),
-        ({"function": 0.3, "method": F.Taylor()}, F.UnsupportedError, "cannot compute powm"),
-        ({"function": "log", "backward": "smith"}, F.UnsupportedError, "no formula for logm"),
-        ({"function": nn.Identity(), "method": "eigh"}, F.InvalidValueError, "method and backward"),
-        (
-            {"function": nn.Identity(), "backward": "smith"},
-            F.InvalidValueError,
-            "method and backward",
-        ),
-        ({"mean_weight": 0}, F.InvalidValueError, "mean_weight must lie"),
-        ({"mean_weight": "1"}, F.InvalidTypeError, "mean_weight must be a real number"),
-        ({"reduced_channels": 7}, F.InvalidValueError, "at most in_channels=6, got 7"),
-        ({"reduced_channels": 0}, F.InvalidValueError, "reduced_channels must be at least 1"),
-    ],
-)
-def test_bad_options_fail_when_the_module_is_built(
-    options: dict, error: type[Exception], words: str
-) -> None:
-    with pytest.raises(error, match=words):
-        CovPool(6, **options)

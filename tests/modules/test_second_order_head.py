@@ -150,29 +150,6 @@ def test_a_pooling_with_a_dtype_of_its_own(fusion: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"),
-    [
-        ((4, 21), "tokens must have at least 3 dimensions"),
-        ((4, 3, 7, 6), "tokens must have shape"),
-        ((4, 21, 7), "embed_dim=6"),
-        ((4, 2, 6), "two visual tokens beside the class token"),
-    ],
-)
-def test_bad_tokens(shape: tuple[int, ...], words: str) -> None:
-    with pytest.raises(F.InvalidValueError, match=words):
-        SecondOrderHead(6, 5)(torch.randn(shape))
-
-
-def test_tokens_of_a_wrong_type() -> None:
-    for bad in (tokens().long(), tokens().tolist()):
-        with pytest.raises(F.InvalidTypeError, match="tokens must"):
-            SecondOrderHead(6, 5)(bad)
-    head = HEADS["SecondOrderHead without class token"]()
-    with pytest.raises(F.InvalidValueError, match="L at least 2"):
-        head(tokens()[:, :1])
-
-
-@pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"fusion": "early"}, F.InvalidValueError, "fusion must be one of"),

@@ -1,4 +1,4 @@
-"""Every input that whitening-coloring refuses, and what it says."""
+"""What whitening-coloring says of lists, masks and weights that it refuses."""
 
 import math
 
@@ -21,38 +21,8 @@ def marked(mask: Tensor, value: float) -> Tensor:
     return mask
 
 
-OPTIONS = [
-    ({"alpha": 1.1}, VALUE, r"alpha must lie in \[0, 1\], got 1.1"),
-    ({"alpha": math.nan}, VALUE, "alpha must lie"),
-    ({"alpha": "1"}, TYPE, "alpha must be a real number"),
-    ({"alpha": None}, TYPE, "alpha must be a real number"),
-    ({"num_groups": 0}, VALUE, "num_groups must be at least 1, got 0"),
-    ({"num_groups": 2.0}, TYPE, "num_groups must be an int"),
-    ({"eps": -1e-5}, VALUE, "eps must lie"),
-    ({"eps": math.inf}, VALUE, "eps must lie"),
-    ({"eps": None}, TYPE, "eps must be a real number"),
-    ({"shrinkage": 1.5}, VALUE, "shrinkage must lie"),
-    ({"shrinkage": "oas"}, VALUE, r"shrinkage must be one of \['auto'\], got 'oas'"),
-    ({"shrinkage": True}, TYPE, "shrinkage must be a real number"),
-    ({"method": "svd"}, VALUE, "method must be one of .*'eigh'.*, got 'svd'"),
-    ({"method": F.Eigh}, TYPE, r"method must be .*write Eigh\(\)"),
-    ({"backward": "exact"}, VALUE, "backward must be one of"),
-]
 CALLS = [
-    ((X[0, 0], S), {}, VALUE, r"content must have at least 3 dimensions, got shape \(3, 2\)"),
-    ((X.long(), S), {}, TYPE, "content must have a real floating dtype"),
-    ((X.tolist(), S), {}, TYPE, "content must be a torch.Tensor, got list"),
-    ((X[..., :1, :1], S), {}, VALUE, "content must have at least 2 positions"),
     ((X[:, :3], S[:, :3]), {}, VALUE, "num_groups must divide the channels of content=3, got 2"),
-    ((X, S[:, :2]), {}, VALUE, "style must have the 4 channels of content .*got shape"),
-    ((X, torch.cat([S, S])), {}, VALUE, "style must have .* a batch of 1 or 2, got shape"),
-    ((X, S[0]), {}, VALUE, "style must have at least 3 dimensions"),
-    ((X, S.double()), {}, TYPE, "style must have the dtype of content, torch.float32, got"),
-    ((X, S.bfloat16()), {}, TYPE, "style must have the dtype of content"),
-    ((X, S.long()), {}, TYPE, "style must have a real floating dtype"),
-    ((X, S.to("meta")), {}, VALUE, "style must be on the device of content, cpu, got meta"),
-    ((X, S[..., :1]), {}, VALUE, "style must have at least 2 positions"),
-    ((X, None), {}, TYPE, "style must be a tensor or a list of tensors, got None"),
     ((X, []), {}, TYPE, r"style must be a tensor or a list of tensors, got \[\]"),
     ((X, [S, 1]), {}, TYPE, r"style\[1\] must be a torch.Tensor, got int"),
     ((X, [S, S[:, :2]]), {}, VALUE, r"style\[1\] must have the 4 channels"),
@@ -101,21 +71,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("layer", [cl.WhiteningColoring, cl.GroupWhiteningColoring])
-@pytest.mark.parametrize(("options", "error", "words"), OPTIONS)
-def test_bad_options(layer, options, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        layer(**{"num_groups": 2} | options)
-
-
 @pytest.mark.parametrize(("inputs", "given", "error", "words"), CALLS)
 def test_bad_inputs(inputs, given, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         cl.WhiteningColoring(num_groups=2)(*inputs, **given)
-
-
-def test_bad_strength_of_adain() -> None:
-    with pytest.raises(VALUE, match="alpha must lie"):
-        cl.AdaIN(1.5)
-    with pytest.raises(VALUE, match="eps must lie"):
-        cl.AdaIN(eps=-1.0)

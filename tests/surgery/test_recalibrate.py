@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from covlayers.functional import InvalidTypeError, InvalidValueError
+from covlayers.functional import InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import freeze_stats, recalibrate
@@ -136,8 +136,3 @@ def test_frozen_statistics_are_used_and_kept() -> None:
     assert_close(y, model.eval()(x))
     freeze_stats(model, False).train()(x)
     assert model[0].num_batches_tracked == 4
-
-
-def test_frozen_is_a_bool() -> None:
-    with pytest.raises(InvalidTypeError, match="frozen must be True or False, got 'layer1'"):
-        freeze_stats(nn.Sequential(IterNorm(4)), "layer1")

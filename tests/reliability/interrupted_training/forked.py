@@ -43,7 +43,7 @@ CONTEXT.set_forkserver_preload(
     ]
 )
 
-CALLBACKS = "interrupted_training.interruptions"
+CALLBACKS = "tests.reliability.interrupted_training.interruptions"
 Callbacks = Mapping[str, Mapping[str, Any]]
 """Names of ``interruptions.py`` and their options."""
 
@@ -54,7 +54,7 @@ def fit(example: str, folder: Path, callbacks: Callbacks, *options: str) -> int:
         "--trainer.callbacks+="
         + json.dumps(
             {
-                "class_path": f"interrupted_training.interruptions.{name}",
+                "class_path": f"{CALLBACKS}.{name}",
                 "init_args": dict(arguments),
             }
         )

@@ -35,17 +35,17 @@ TRIALS: dict[str, Trial] = {
 }
 
 
-def layers(*, quick: bool) -> tuple[str, ...]:
-    return QUICK if quick else tuple(LAYERS)
+def layers(*, full: bool) -> tuple[str, ...]:
+    return tuple(LAYERS) if full else QUICK
 
 
-def tried(trial: str, processes: int, *, quick: bool) -> Iterator[Case]:
+def tried(trial: str, processes: int, *, full: bool) -> Iterator[Case]:
     """The cases of a trial."""
     for case in cases(processes):
         uneven = case.shards in ("unequal", "three")
-        if case.layer not in layers(quick=quick):
+        if case.layer not in layers(full=full):
             continue
-        if case.compiled and (quick or processes == 2 or trial != "trained"):
+        if case.compiled and (not full or processes == 2 or trial != "trained"):
             continue  # of two processes in tests/distributed
         if trial == "penalised" and case.layer == "PCANorm":
             continue  # it has no second derivative
@@ -80,11 +80,11 @@ def in_several(trial: str, case: Case, folder: str) -> Result:
     return TRIALS[trial](model, case, slice(start, start + sizes[dist.get_rank()]))
 
 
-def work(quick: bool, folder: str) -> Iterator[tuple[str, Any]]:
+def work(full: bool, folder: str) -> Iterator[tuple[str, Any]]:
     """What each process of a group does."""
-    processes, names = dist.get_world_size(), layers(quick=quick)
+    processes, names = dist.get_world_size(), layers(full=full)
     for trial in TRIALS:
-        for case in tried(trial, processes, quick=quick):
+        for case in tried(trial, processes, full=full):
             yield f"{trial}: {titled(case)}", in_several(trial, case, folder)
     for part in (exchanges.counted, exchanges.synchronised, exchanges.poisoned):
         for name, result in part(names):

@@ -94,11 +94,11 @@ def refused_by_command(example: str, option: str, root: Path) -> bool:
     return code != 0 and named and not mark.exists()
 
 
-def outcomes(quick: bool) -> tuple[dict[str, bool], str]:
+def outcomes(*, full: bool) -> tuple[dict[str, bool], str]:
     """Of the readers and the commands; and what Lightning's own reader does."""
     options = tuple(f"{command} --ckpt_path" for command in ("fit", "test", "predict"))
     commands = [("fine_grained", "fit --model.init_from")]
-    commands += [("vit", options[0])] if quick else [*product(EXAMPLES, options)]
+    commands += [*product(EXAMPLES, options)] if full else [("vit", options[0])]
     with TemporaryDirectory() as folder, ProcessPoolExecutor(2, CONTEXT) as pool:
         root = Path(folder)
         ours, stock = pool.map(refused_by, READERS, (root / "ours", root / "stock"))

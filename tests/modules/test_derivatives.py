@@ -1,0 +1,103 @@
+"""Derivatives of every module, in forward mode and of many losses at once."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from tests.built import BATCH_NORMS, MODULES, gradients, sample, trained, unlike_at_first
+from tests.counted import Counted
+from tests.functional.test_compiled import COMPILER
+
+AREA = "differentiation"
+# In training one Function for the whole layer, which keeps little and has neither.
+ONE_FUNCTION = set(BATCH_NORMS) - {"SwitchableWhitening"}
+# The fused attention of torch has no forward mode.
+NO_FORWARD_MODE = {
+    *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
+    "TemporalSpatialAttention",
+}
+BOUND = 1e-8
+
+
+@pytest.mark.promise(AREA, "modules, forward mode: the gradient of the same, or torch's error")
+@pytest.mark.parametrize("name", MODULES)
+def test_forward_mode(name: str, counted: Counted) -> None:
+    for training, module, x in built(name):
+        refuses = one_function(name, training) or name in NO_FORWARD_MODE
+        error = judged(off_gradient, module, x, refuses)
+        counted.within(f"training={training}", error=error, bound=BOUND, of=f"{BOUND:.0e}")
+
+
+@pytest.mark.promise(AREA, "modules, gradients of a batch of losses: one by one, or torch's error")
+@pytest.mark.parametrize("name", MODULES)
+def test_batch_of_losses(name: str, counted: Counted) -> None:
+    for training, module, x in built(name):
+        refuses = one_function(name, training) or name == "GroupWhitening"
+        error = judged(off_one_by_one, module, x, refuses)
+        counted.within(f"training={training}", error=error, bound=BOUND, of=f"{BOUND:.0e}")
+
+
+def built(name: str) -> Iterator[tuple[bool, nn.Module, Tensor]]:
+    for training in (True, False):
+        torch.manual_seed(0)
+        module = trained(name, dtype=torch.float64).train(training)
+        yield training, module, sample(name, 4).double()
+
+
+def one_function(name: str, training: bool) -> bool:
+    return training and name in ONE_FUNCTION
+
+
+def judged(
+    error: Callable[[nn.Module, Tensor], float], module: nn.Module, x: Tensor, refuses: bool
+) -> float:
+    """The error; none of one that is known to refuse, and does."""
+    try:
+        found = error(deepcopy(module), x)
+    except RuntimeError:  # NotImplementedError among them
+        return 0.0 if refuses else torch.inf
+    return torch.inf if refuses else found
+
+
+def off_gradient(module: nn.Module, x: Tensor) -> float:
+    """By how much <dy, g> and <dx, gradient for g> differ, of the norms of all four."""
+    dx, leaf = waves(x, 1), x.clone().requires_grad_()
+    y = deepcopy(module)(leaf)
+    g = waves(y, 2)
+    (gx,) = torch.autograd.grad(y, leaf, g)
+    with forward_ad.dual_level():
+        dy = forward_ad.unpack_dual(module(forward_ad.make_dual(x, dx))).tangent
+    size = dy.norm() * g.norm() + dx.norm() * gx.norm()
+    return float((((dy * g).sum() - (dx * gx).sum()).abs() / size).detach())
+
+
+def off_one_by_one(module: nn.Module, x: Tensor) -> float:
+    x = x.clone().requires_grad_()
+    y = module(x)
+    losses = torch.stack([waves(y, 1), waves(y, 2)])
+    single = torch.stack([torch.autograd.grad(y, x, g, retain_graph=True)[0] for g in losses])
+    (batched,) = torch.autograd.grad(y, x, losses, is_grads_batched=True)
+    return float((batched - single).norm() / single.norm())
+
+
+def waves(x: Tensor, seed: int) -> Tensor:
+    return torch.sin(seed + torch.arange(x.numel(), dtype=x.dtype) ** 2).view(x.shape)
+
+
+@pytest.mark.promise(AREA, "compiled by Inductor, value and gradient: eager")
+@pytest.mark.full
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler here")
+@pytest.mark.parametrize(
+    "name", ["DecorrelatedBatchNorm zca", "CovPool", "CrossCovPool", "WhiteningColoring"]
+)
+def test_by_inductor(name: str, counted: Counted) -> None:
+    torch._dynamo.reset()
+    module, x = unlike_at_first(MODULES[name]().double()), sample(name).double()
+    compiled = torch.compile(deepcopy(module), fullgraph=True)
+    same = zip(gradients(compiled, x), gradients(module, x), strict=True)
+    error = max(float((a - b).norm() / b.norm()) for a, b in same)
+    counted.within(name, error=error, bound=1e-10, of="1e-10")
