@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
@@ -128,14 +129,15 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
 
 
 def _products(x: Tensor, y: Tensor) -> Tensor:
-    """``x yᵀ``: one product, or a sum over blocks where one would add too many roundings."""
+    """``x yᵀ``: one product, or a sum over blocks where one would add up too many roundings."""
     M, block = x.shape[-1], tuning.BLOCK
-    if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
+    if M < 16 * block or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
         return x @ y.mT
     whole = M - M % block
     blocks = (z[..., :whole].unflatten(-1, (-1, block)).movedim(-2, -3) for z in (x, y))
     first, second = blocks  # (*, M / BLOCK, C, BLOCK)
-    return (first @ second.mT).sum(-3) + x[..., whole:] @ y[..., whole:].mT
+    total = (first @ second.mT).sum(-3, dtype=torch.float64).to(x.dtype)
+    return total + x[..., whole:] @ y[..., whole:].mT
 
 
 def _centered(x: Tensor, center: bool) -> Tensor:

@@ -96,7 +96,7 @@ class Rule(Backward):
         outputs, spectrum = method.forward(fns, A)
         dtype = A.dtype if spectrum is None else spectrum.values.dtype
         by_name = {one.name: Y.to(dtype) for one, Y in zip(fns, outputs, strict=True)}
-        saved = Saved(A.to(dtype), by_name, spectrum, dtype)
+        saved = Saved(A, by_name, spectrum, dtype)
 
         def vjp(grad: Tensor) -> Tensor:
             return symmetric(self.vjp(fn, saved, symmetric(grad.to(dtype)))).to(A.dtype)
@@ -179,7 +179,7 @@ def _saved(ctx: Any) -> Saved:
     for fn, one in zip(ctx.fns, rest, strict=False):
         if one is not None:
             outputs[fn.name] = one if one.dtype == dtype else one.to(dtype)
-    return Saved(A if A is None else A.to(dtype), outputs, spectrum, dtype)
+    return Saved(A, outputs, spectrum, dtype)
 
 
 def _differentiate(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from covlayers.functional import batch_moments, batch_transform
+from covlayers.functional._batch import moments, normalise
 
 
 def test_exponents_are_slopes(script) -> None:
@@ -44,11 +44,12 @@ def test_the_bytes_between_processes_are_those_of_the_collective(
         sent.append(x.nbytes)
         return x
 
-    for module in (batch_moments, batch_transform):
+    for module in (moments, normalise):
         monkeypatch.setattr(module, "all_sum", count)
     x = torch.randn(5, 6, 7, dtype=dtype, requires_grad=True)
     weight = torch.ones(6, dtype=dtype, requires_grad=True)
-    y, *_ = batch_transform.batch_transform(x, weight, weight, lambda cov: cov, num_groups, "all")
+    way = normalise.Way(lambda cov: cov, 0.0, None)
+    y, *_ = normalise.batch_transform(x, weight, weight, way, num_groups, "all")
     y.sum().backward()
     bytes_all_reduced = script("data_parallel").bytes_all_reduced
     assert len(sent) == 2

@@ -86,10 +86,13 @@ def test_gradients_of_triangles() -> None:
 @pytest.mark.parametrize("M", [16_384, 300_001])
 @pytest.mark.parametrize("C", [1, 3, 15, 16])
 def test_many_positions_cost_no_digits(C: int, M: int) -> None:
+    # From 16 channels on BLAS itself decides: on a processor with AMX one float32 product of these
+    # numbers, which are multiples of 2^-20, is off by 2e-6 to 5e-6 on 128 positions too.
+    bound = 1e-6 if C < 16 else 1e-5
     x = torch.rand(M, C).cumsum(0).remainder(1) + torch.arange(C)
     y = x[:, :1] + torch.rand(M, 2)
     joint = torch.cov(torch.cat([x, y], 1).double().mT, correction=0)
     for rows in (lambda x: x.mT, lambda x: x.mT.contiguous(), lambda x: x.mT.expand(2, -1, M)):
         A, B = F.covariance(rows(x)), F.cross_covariance(rows(x), rows(y))
-        assert (A - joint[:C, :C]).abs().max() < 1e-6 * joint.abs().max()
-        assert (B - joint[:C, C:]).abs().max() < 1e-6 * joint.abs().max()
+        assert (A - joint[:C, :C]).abs().max() < bound * joint.abs().max()
+        assert (B - joint[:C, C:]).abs().max() < bound * joint.abs().max()
