@@ -131,7 +131,7 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
 def _products(x: Tensor, y: Tensor) -> Tensor:
     """``x yᵀ``: one product, or a sum over blocks where one would add up too many roundings."""
     M, block = x.shape[-1], tuning.BLOCK
-    if M < 16 * block or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
+    if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
         return x @ y.mT
     whole = M - M % block
     blocks = (z[..., :whole].unflatten(-1, (-1, block)).movedim(-2, -3) for z in (x, y))
