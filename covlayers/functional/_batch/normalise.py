@@ -31,7 +31,7 @@ from covlayers.functional._batch.moments import Moments, moments
 from covlayers.functional.rule import Applied, Vjp
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: a compiled graph on torch 2.11 builds no frozen one
 class Way:
     r"""How the matrices ``(G, c, c)`` follow from covariances of that shape."""
 

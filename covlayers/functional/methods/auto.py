@@ -50,7 +50,7 @@ class Auto(Method):
         check_flag("refine", self.refine)
 
     def select(self, fns: Fns, A: Tensor) -> Method:
-        if bool(fns) and all([fn.is_root for fn in fns]):
+        if len(fns) > 0 and all([fn.is_root for fn in fns]):
             n, (low, high) = A.shape[-1], tuning.PRODUCT_SIZES
             many = low <= n <= high and A.numel() >= tuning.PRODUCT_ROWS * n
             if A.device.type != "cpu" or (many and A.dtype == torch.float32):

@@ -1,17 +1,17 @@
 """The matrix Padé approximant (MPA)."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from math import cos, pi
 from typing import ClassVar
 
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
+
+Series = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ class Pade(NormalisedMethod):
 
     degree: int = 5
     frobenius: ClassVar[bool] = True
+    _series: tuple[Series, Series] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
+        object.__setattr__(self, "_series", _coefficients(self.degree))
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        P, Q = polynomials(identity_like(B) - B, *_coefficients(self.degree))
+        P, Q = polynomials(identity_like(B) - B, *self._series)
         return tuple([solve(Q, P) if fn.exponent == 0.5 else solve(P, Q) for fn in fns])
 
 
-@compile_time
-@lru_cache(maxsize=64)
-def _coefficients(m: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _coefficients(m: int) -> tuple[Series, Series]:
     """The coefficients of ``P`` and of ``Q``, lowest power first."""
     N = 2 * m + 1
     zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
@@ -72,7 +72,7 @@ def _coefficients(m: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return _expand(zeros), _expand(poles)
 
 
-def _expand(roots: list[float]) -> tuple[float, ...]:
+def _expand(roots: list[float]) -> Series:
     """The coefficients of the product of all ``1 - r z``."""
     c = [1.0]
     for r in roots:

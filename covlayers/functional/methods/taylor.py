@@ -1,14 +1,12 @@
 """The matrix Taylor polynomial (MTP)."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import ClassVar
 
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -45,17 +43,17 @@ class Taylor(NormalisedMethod):
 
     degree: int = 10
     frobenius: ClassVar[bool] = True
+    _series: dict[float, tuple[float, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
+        series = {p: _coefficients(self.degree, p) for p in (0.5, -0.5)}
+        object.__setattr__(self, "_series", series)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        series = [_coefficients(self.degree, fn.exponent) for fn in fns]
-        return polynomials(identity_like(B) - B, *series)
+        return polynomials(identity_like(B) - B, *[self._series[fn.exponent] for fn in fns])
 
 
-@compile_time
-@lru_cache(maxsize=64)
 def _coefficients(degree: int, p: float) -> tuple[float, ...]:
     r"""The coefficients of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
     steps = range(1, degree + 1)
