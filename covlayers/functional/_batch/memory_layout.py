@@ -94,10 +94,6 @@ class Layout(NamedTuple):
         V = self.each(V)
         return total.baddbmm_(*((z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)))
 
-    def like_split(self, product: Tensor) -> Tensor:
-        """A product as matrices ``(K, c, M)``."""
-        return product.mT if self.order is Order.BY_ROWS else product
-
     def merge(self, product: Tensor) -> Tensor:
         """A product as ``(N, C, *)``, contiguous or channels last as the tensor was."""
         if self.order is Order.BY_SAMPLES:

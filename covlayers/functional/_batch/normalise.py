@@ -69,13 +69,10 @@ def batch_transform(
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
         if compiling() or transformed() or not _tracked(x, weight, bias):
-            product, m = _steps(x, weight, bias, way, layout, group)
+            y, m = _steps(x, weight, bias, way, layout, group)
         else:
             work = _Work(way, layout, group)
-            product = _BatchTransform.apply(x, weight, bias, work)
-            m = work.moments
-        y = layout.merge(product)
-        y = y if y.dtype == x.dtype else y.to(x.dtype)
+            y, m = _BatchTransform.apply(x, weight, bias, work), work.moments
         return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
 
 
@@ -121,7 +118,8 @@ def _steps(
     if weight is not None:
         V = layout.column(weight, V.dtype) * V
     shift = None if bias is None else layout.column(bias, V.dtype)
-    return layout.affine(V, m.centered, shift), m
+    y = layout.merge(layout.affine(V, m.centered, shift))
+    return y if y.dtype == x.dtype else y.to(x.dtype), m
 
 
 class _Work:
@@ -147,17 +145,17 @@ class _Work:
 
 
 class _BatchTransform(torch.autograd.Function):
-    """The steps, up to a last change of view that an operation in place may need to see."""
+    """The steps, with a backward pass that keeps ``x`` itself and small matrices."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
     ) -> Tensor:
-        product, work.moments = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        y, work.moments = _steps(x, weight, bias, work.matrix, work.layout, work.group)
         work.moments = work.moments._replace(centered=x.new_empty(0))
         ctx.save_for_backward(x, weight, bias, work.moments.mean)
         ctx.work, ctx.positions = work, work.moments.positions
-        return product
+        return y.detach()  # no view, which an operation in place could not see through
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -167,7 +165,7 @@ class _BatchTransform(torch.autograd.Function):
         with no_autocast(grad):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None
-            g = layout.like_split(grad)
+            g = layout.split(full(grad))
             centered = layout.centered(full(x), mean.unsqueeze(-1))
             gamma = 1.0 if weight is None else layout.column(weight, W.dtype)
             gV = layout.total(g.bmm(centered.mT))
