@@ -12,7 +12,7 @@ from tests.docs.markdown_pages import PAGES, ROOT, blocks
 
 PYTHON = [page for page in PAGES if any(block.runs for block in blocks(page, "python"))]
 CONSOLE = [page for page in PAGES if blocks(page, "console")]
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # Where commands are run: in the repository, or in one of the examples.
 FOLDERS = [ROOT, *(path.parent for path in ROOT.glob("examples/*/main.py"))]
 

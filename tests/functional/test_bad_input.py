@@ -37,7 +37,7 @@ def test_bad_matrices(name: str, bad: str) -> None:
 @pytest.mark.parametrize("name", MATRIX_FUNCTIONS)
 def test_bad_names(name: str) -> None:
     f = MATRIX_FUNCTIONS[name]
-    with pytest.raises(ValueError, match=r"method must be one of \['auto', 'eigh'.*got 'padé'"):
+    with pytest.raises(ValueError, match=r"method must be one of \['auto', .*'eigh'.*got 'padé'"):
         f(A, method="padé")
     with pytest.raises(ValueError, match=r"backward must be one of \['autograd'.*got 'exact'"):
         f(A, backward="exact")
