@@ -150,7 +150,7 @@ class DirectMethod(Method):
     Example:
         >>> class Newton(DirectMethod):
         ...     def sqrtm(self, A):
-        ...         Y = torch.eye(A.shape[-1])
+        ...         Y = torch.eye(A.shape[-1], dtype=A.dtype)
         ...         for _ in range(10):
         ...             Y = (Y + torch.linalg.solve(Y, A)) / 2
         ...         return Y
