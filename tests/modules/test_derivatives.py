@@ -13,7 +13,7 @@ from tests.counted import Counted
 from tests.functional.test_compiled import COMPILER
 
 AREA = "differentiation"
-# In training one Function for the whole layer, which keeps little and has neither.
+# In training one Function for the whole layer, which keeps little and maps over no batch of losses.
 ONE_FUNCTION = set(BATCH_NORMS) - {"SwitchableWhitening"}
 # The fused attention of torch has no forward mode.
 NO_FORWARD_MODE = {
@@ -27,8 +27,7 @@ BOUND = 1e-8
 @pytest.mark.parametrize("name", MODULES)
 def test_forward_mode(name: str, counted: Counted) -> None:
     for training, module, x in built(name):
-        refuses = one_function(name, training) or name in NO_FORWARD_MODE
-        error = judged(off_gradient, module, x, refuses)
+        error = judged(off_gradient, module, x, name in NO_FORWARD_MODE)
         counted.within(f"training={training}", error=error, bound=BOUND, of=f"{BOUND:.0e}")
 
 
@@ -36,7 +35,7 @@ def test_forward_mode(name: str, counted: Counted) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_batch_of_losses(name: str, counted: Counted) -> None:
     for training, module, x in built(name):
-        refuses = one_function(name, training) or name == "GroupWhitening"
+        refuses = training and name in ONE_FUNCTION
         error = judged(off_one_by_one, module, x, refuses)
         counted.within(f"training={training}", error=error, bound=BOUND, of=f"{BOUND:.0e}")
 
@@ -46,10 +45,6 @@ def built(name: str) -> Iterator[tuple[bool, nn.Module, Tensor]]:
         torch.manual_seed(0)
         module = trained(name, dtype=torch.float64).train(training)
         yield training, module, sample(name, 4).double()
-
-
-def one_function(name: str, training: bool) -> bool:
-    return training and name in ONE_FUNCTION
 
 
 def judged(

@@ -84,7 +84,7 @@ def spectral_projector(draw: Draw) -> Call:
         gap = values[..., -rank] - values[..., -rank - 1] if rank < drawn.n else values[..., -1]
         return [claim(setting, P, expected, values[..., -1] / gap, drawn.n)]
 
-    refused = None if tensors["A"].numel() == 0 else refusal(method, backward)
+    refused = refusal(method, backward)
     return Call(
         "spectral_projector",
         f"{setting}, {drawn}, {options}",

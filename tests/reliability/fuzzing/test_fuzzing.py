@@ -48,7 +48,8 @@ def examples(strategy: st.SearchStrategy[T], number: int) -> list[T]:
 
 
 def test_every_public_function_is_called() -> None:
-    assert {name for name in F.__all__ if name.islower()} <= FUNCTIONS.keys()
+    computes_nothing = {"select"}
+    assert {name for name in F.__all__ if name.islower()} - computes_nothing <= FUNCTIONS.keys()
 
 
 @pytest.mark.promise("fuzzing", "random calls of {name}")
