@@ -47,7 +47,11 @@ class DerivedBuffers(nn.Module):
         if torch.compiler.is_compiling():
             return
         sources = self.sources()
-        stamps = [_stamp(source) for source in sources]
+        # What changes whenever a tensor does; where torch keeps no count, never equal twice.
+        stamps: list[object] = [
+            object() if one.is_inference() else (id(one), one.data_ptr(), one._version)
+            for one in sources
+        ]
         if self._derived_from is None or stamps != self._stamps:
             self.outdate()
             with torch.inference_mode(False), torch.no_grad():
@@ -71,10 +75,3 @@ class DerivedBuffers(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self.outdate()
         self.prepare()
-
-
-def _stamp(source: Tensor) -> object:
-    """What changes whenever a tensor does; where torch keeps no count, a new object each time."""
-    if source.is_inference():
-        return object()
-    return id(source), source.data_ptr(), source._version

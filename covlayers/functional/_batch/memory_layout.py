@@ -60,9 +60,13 @@ class Layout(NamedTuple):
         """``x - mean`` as matrices, for a mean ``(G, c, 1)``; in one pass where they are a copy."""
         if self.order is not Order.JOINED:
             return self.split(x) - self.each(mean)
+        return self.joined(x).sub_(mean)
+
+    def joined(self, x: Tensor) -> Tensor:
+        """``x`` as matrices ``(G, c, N M)``, always a copy."""
         grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
-        joined = grouped.clone(memory_format=torch.contiguous_format)
-        return joined.view(self.G, self.c, self.N * self.M).sub_(mean)
+        copy = grouped.clone(memory_format=torch.contiguous_format)
+        return copy.view(self.G, self.c, self.N * self.M)
 
     def column(self, v: Tensor, dtype: torch.dtype) -> Tensor:
         """A vector ``(C,)`` as ``(G, c, 1)``, in a dtype."""

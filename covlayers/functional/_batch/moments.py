@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._batch.collective import all_sum
-from covlayers.functional._batch.memory_layout import Layout
+from covlayers.functional._batch.memory_layout import Layout, Order
 
 
 class Moments(NamedTuple):
@@ -21,8 +21,14 @@ class Moments(NamedTuple):
 def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
     n = layout.N * layout.M
-    own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c) / max(n, 1)
-    centered = layout.centered(x, own.unsqueeze(-1))
+    if layout.order is Order.JOINED and n:
+        z = layout.joined(x)
+        own = z.mean(-1, keepdim=True)
+        centered = z.sub_(own)
+    else:
+        own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c, 1) / max(n, 1)
+        centered = layout.centered(x, own)
+    own = own.squeeze(-1)
     scatter = layout.total(gram(centered))
     if group is None:
         return Moments(centered, own, scatter / max(n, 1), n)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.function import compiling, recorded, transformed
-from covlayers.functional._base.linalg import regularized
+from covlayers.functional._base.linalg import regularized, symmetric
 from covlayers.functional._base.tensors import autocasts, full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
@@ -140,7 +140,8 @@ class _Work:
         if isinstance(matrix, Applied):
             self.W, self.vjp = matrix.with_vjp(A)
         else:
-            self.W, self.vjp = recorded(matrix, A)
+            self.W, vjp = recorded(matrix, A)
+            self.vjp = lambda grad: symmetric(vjp(grad))
         return self.W
 
 
@@ -181,7 +182,7 @@ class _BatchTransform(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
                 gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
-                gcov = (gcov + gcov.mT) / positions  # twice the symmetric part
+                gcov = gcov * (2 / positions)
                 Vt = (gamma * W).mT
                 gmean = Vt.bmm(gsum) / positions
                 gz = layout.affine(Vt, g, -gmean)

@@ -130,8 +130,11 @@ class RunningMoments(ChannelAffine):
             momentum = (1 / self.num_batches_tracked.clamp_min(1)).to(mean.dtype)
         unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            moved = torch.lerp(running, batch.to(running.dtype), momentum)
-            running.copy_(moved if valid is None else torch.where(valid, moved, running))
+            batch = batch.to(running.dtype)
+            if valid is None:
+                running.lerp_(batch, momentum)
+            else:
+                running.copy_(torch.where(valid, torch.lerp(running, batch, momentum), running))
 
     def extra_repr(self) -> str:
         """The options."""
