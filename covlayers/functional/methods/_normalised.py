@@ -109,10 +109,10 @@ class NormalisedMethod(DirectMethod):
 
     def _on_eigenvalues(self, fns: Fns, A: Tensor) -> Computed:
         values, vectors, _ = decompose(A)
-        norm = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+        norm = torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=torch.float64)
         indefinite = values[..., :1] < -BEYOND_ROUNDING * norm
         values = values + torch.where(indefinite, torch.nan, 0.0)
-        s = nonzero(norm if self.frobenius else values.sum(-1, keepdim=True)).double()
+        s = self._norm_of(values)[0]
         roots = self.approximate(fns, (values / s)[..., None, None])
         outputs = []
         for fn, h in zip(fns, roots, strict=True):
@@ -139,13 +139,14 @@ class NormalisedMethod(DirectMethod):
 
     def _norm_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """``s`` and its slope by each eigenvalue, in float64; zero matrices as in float32."""
+        wide = values.double()
         if self.frobenius:
-            s = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
-            slope = values / nonzero(s)
+            s = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+            slope = wide / nonzero(s, values.dtype)
         else:
-            s = values.sum(-1, keepdim=True)
-            slope = torch.ones_like(values)
-        return nonzero(s).double(), torch.where(s > 0, slope, 0.0).double()
+            s = wide.sum(-1, keepdim=True)
+            slope = torch.ones_like(wide)
+        return nonzero(s, values.dtype), torch.where(s > 0, slope, 0.0)
 
 
 def _takes_spectrum(A: Tensor) -> bool:
