@@ -114,6 +114,8 @@ class Applied:
 
     def __call__(self, A: Tensor) -> Tensor:
         """The core: ``fn`` of symmetric float32 or float64 matrices ``(*, n, n)``."""
+        if A.numel() == 0:
+            return symmetric(A)
         return self.rule.apply((self.fn,), self.method, A)[0]
 
     def with_vjp(self, A: Tensor) -> tuple[Tensor, Vjp]:

@@ -163,6 +163,7 @@ class _BatchTransform(torch.autograd.Function):
         x, weight, bias, mean = ctx.saved_tensors
         work = ctx.work
         layout, W, positions = work.layout, work.W, ctx.positions
+        positions = max(positions, 1) if isinstance(positions, int) else positions
         with no_autocast(grad):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None

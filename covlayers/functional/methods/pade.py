@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -64,6 +65,7 @@ class Pade(NormalisedMethod):
         return tuple([solve(Q, P) if fn.exponent == 0.5 else solve(P, Q) for fn in fns])
 
 
+@compile_time
 def _coefficients(m: int) -> tuple[Series, Series]:
     """The coefficients of ``P`` and of ``Q``, lowest power first."""
     N = 2 * m + 1

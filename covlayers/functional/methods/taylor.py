@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -54,6 +55,7 @@ class Taylor(NormalisedMethod):
         return polynomials(identity_like(B) - B, *[self._series[fn.exponent] for fn in fns])
 
 
+@compile_time
 def _coefficients(degree: int, p: float) -> tuple[float, ...]:
     r"""The coefficients of :math:`(1 - z)^p`: :math:`c_k = c_{k-1} (k - 1 - p)/k`."""
     steps = range(1, degree + 1)
