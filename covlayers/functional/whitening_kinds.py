@@ -130,16 +130,17 @@ def _inverse_factor(cov: Tensor) -> Tensor:
 
 
 def _zca_cor(method: MethodLike, backward: BackwardLike) -> Whitening:
-    return partial(_after_standardisation, _zca(method, backward))
+    return partial(after_standardisation, _zca(method, backward))
 
 
 def _pca_cor(method: MethodLike, backward: BackwardLike) -> Whitening:
-    return partial(_after_standardisation, _pca(method, backward))
+    return partial(after_standardisation, _pca(method, backward))
 
 
-def _after_standardisation(whiten_correlation: Whitening, cov: Tensor) -> Tensor:
+def after_standardisation(of_correlation: Whitening, cov: Tensor) -> Tensor:
+    """The core: a matrix of the correlation, for features that are standardised first."""
     correlation, scale = standardized(cov)
-    return whiten_correlation(correlation) * scale[..., None, :]
+    return of_correlation(correlation) * scale[..., None, :]
 
 
 _KINDS: dict[str, Callable[[MethodLike, BackwardLike], Whitening]] = {

@@ -3,14 +3,12 @@
 from functools import partial
 from typing import Unpack
 
-from torch import Tensor
-
 from covlayers.functional._base.checks import check_at_most, check_count
-from covlayers.functional._base.linalg import standardized
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.projector import Leading
-from covlayers.functional.rule import Applied, Backward
+from covlayers.functional.rule import Backward
+from covlayers.functional.whitening_kinds import after_standardisation
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.running_moments import NormOptions
 
@@ -85,15 +83,9 @@ class PCANorm(CovarianceNorm):
         leading = Leading(num_components)
         self.method, self.backward = check_cell((leading,), method, backward)
         projector = applied(leading, self.method, self.backward)
-        self.matrix_function = partial(_after_standardisation, projector)
+        self.matrix_function = partial(after_standardisation, projector)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""
         cell = f"method={self.method}, backward={self.backward}"
         return f"{super().extra_repr()}, num_components={self.num_components}, {cell}"
-
-
-def _after_standardisation(projector: Applied, cov: Tensor) -> Tensor:
-    """The projections ``(1, C, C)`` of standardised features, for a regularised covariance."""
-    correlation, scale = standardized(cov)
-    return projector(correlation) * scale[..., None, :]
