@@ -5,6 +5,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from covlayers.functional._base.function import compiling
+
 
 class DerivedBuffers(nn.Module):
     """A module that derives some of its buffers from others, and reads no outdated ones.
@@ -44,7 +46,7 @@ class DerivedBuffers(nn.Module):
 
     def refresh(self) -> None:
         """Derive, if the sources have changed."""
-        if torch.compiler.is_compiling():
+        if compiling():
             return
         sources = self.sources()
         # What changes whenever a tensor does; where torch keeps no count, never equal twice.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_model
 from covlayers.functional._base.decomposition import decompose
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.tensors import no_autocast
 from covlayers.modules.norms.running_moments import RunningMoments
 
@@ -73,7 +74,7 @@ class ConditioningMonitor:
         kwargs: dict[str, Tensor],
         output: Tensor,
     ) -> None:
-        if torch.compiler.is_compiling() or not layer.training:
+        if compiling() or not layer.training:
             return
         if output.numel() <= layer.num_features:  # a single position has no covariance
             return

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import HALVES, check_same, no_autocast
 from covlayers.modules._derived_buffers import DerivedBuffers
@@ -116,7 +117,7 @@ class DataStatistics(DerivedBuffers):
         return self.covariance, self.num_samples
 
     def derivable(self) -> bool:
-        if not torch.compiler.is_compiling():
+        if not compiling():
             self._fitted = int(self.num_samples) > 0
         return self._fitted
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
-from covlayers.functional._base.function import readable
+from covlayers.functional._base.function import compiling, readable
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
@@ -102,7 +102,7 @@ class RunningMoments(ChannelAffine):
             )
         channels = self.num_features // self.num_groups
         scarce = 0 < positions <= channels and channels > 1 and self.shrinkage is None
-        if scarce and not self._warned and not torch.compiler.is_compiling():
+        if scarce and not self._warned and not compiling():
             self._warned = True
             warnings.warn(
                 f"{type(self).__name__} has {positions} positions for the covariance of {channels} "
