@@ -18,6 +18,7 @@ from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum, positive
 from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.linalg import of_spectrum
 
 Fns = tuple["MatrixFunction", ...]
 Computed = tuple[tuple[Tensor, ...], Spectrum | None]
@@ -207,5 +208,4 @@ class SpectralMethod(Method):
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         spectrum = positive(Spectrum(*self.decompose(A)))
         values, vectors, _ = spectrum
-        outputs = [(vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT for fn in fns]
-        return tuple(outputs), spectrum
+        return tuple([of_spectrum(vectors, fn.f(values)) for fn in fns]), spectrum

@@ -55,7 +55,7 @@ class InverseSquareRoot(MatrixFunction):
         return -0.5 * values.rsqrt() / values
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        return (-a * b.sqrt() - a.sqrt() * b).reciprocal_()
+        return torch.addcmul(-a * b.sqrt(), a.sqrt(), b, value=-1).reciprocal_()
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor

@@ -16,7 +16,7 @@ from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.first_order import first_order_only
 from covlayers.functional._base.function import compiling, differentiable, recorded
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.linalg import cast, symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
 
@@ -43,7 +43,7 @@ class Backward(ABC):
         """For each of ``fns`` an output ``(*, n, n)``: ``method`` on ``A``, as autograd sees it."""
 
     def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
-        """``fn(A)`` by ``method``, for ``A`` of shape ``(*, n, n)``, and its backward pass."""
+        """``fn(A)`` by ``method``, ``(*, n, n)``, and its backward pass for symmetric gradients."""
         return recorded(lambda A: self.apply((fn,), method, A)[0], A)
 
 
@@ -95,11 +95,11 @@ class Rule(Backward):
         fns = self.computes((fn,))
         outputs, spectrum = method.forward(fns, A)
         dtype = A.dtype if spectrum is None else spectrum.values.dtype
-        by_name = {one.name: Y.to(dtype) for one, Y in zip(fns, outputs, strict=True)}
+        by_name = {one.name: cast(Y, dtype) for one, Y in zip(fns, outputs, strict=True)}
         saved = Saved(A, by_name, spectrum, dtype)
 
         def vjp(grad: Tensor) -> Tensor:
-            return symmetric(self.vjp(fn, saved, symmetric(grad.to(dtype)))).to(A.dtype)
+            return cast(self.vjp(fn, saved, cast(grad, dtype)), A.dtype)
 
         return outputs[0], vjp
 
@@ -119,7 +119,7 @@ class Applied:
         return self.rule.apply((self.fn,), self.method, A)[0]
 
     def with_vjp(self, A: Tensor) -> tuple[Tensor, Vjp]:
-        """The same, and its vector-Jacobian product, with no graph."""
+        """The same, and its vector-Jacobian product for symmetric gradients, with no graph."""
         return self.rule.with_vjp(self.fn, self.method, A)
 
 
@@ -151,7 +151,7 @@ class _Ruled:
         total: Tensor | None = None
         for fn, grad in zip(ctx.fns, grads, strict=False):
             if grad is not None:
-                grad = symmetric(grad if saved.dtype == grad.dtype else grad.to(saved.dtype))
+                grad = symmetric(grad.to(saved.dtype))
                 term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, grad)
                 total = term if total is None else total + term
         return None if total is None else symmetric(total).to(ctx.dtype), None, None, None
@@ -180,7 +180,7 @@ def _saved(ctx: Any) -> Saved:
     outputs = {}
     for fn, one in zip(ctx.fns, rest, strict=False):
         if one is not None:
-            outputs[fn.name] = one if one.dtype == dtype else one.to(dtype)
+            outputs[fn.name] = one.to(dtype)
     return Saved(A, outputs, spectrum, dtype)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import Spectrum, decompose, positive
+from covlayers.functional._base.decomposition import Spectrum, decompose_positive
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Saved:
 
         Its residual is what the spectrum lacks of ``UᵀAU``, from a method that refines, else None.
         """
-        return self.known_spectrum or positive(decompose(self.input))
+        return self.known_spectrum or decompose_positive(self.input)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_number
-from covlayers.functional._base.decomposition import decompose, positive
+from covlayers.functional._base.decomposition import decompose_positive
 from covlayers.functional._base.linalg import (
     frobenius_norm,
     into_basis,
@@ -50,7 +50,7 @@ class EighSolver(LyapunovSolver):
     r"""Elementwise in the eigenbasis of ``S``: :math:`\tilde X_{ij} = \tilde Q_{ij}/(s_i+s_j)`."""
 
     def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
-        return positive(decompose(S))[:2]
+        return decompose_positive(S)[:2]
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
         values, vectors = known

@@ -30,14 +30,37 @@ def decompose(A: Tensor) -> Spectrum:
     Raises:
         ConvergenceError: if LAPACK does not converge, not even in float64; names the matrix.
     """
-    if readable(A):
-        try:
-            values, vectors = torch.linalg.eigh(A)
-        except LinAlgError:  # as of a matrix that is not finite
-            return _finite_ones(A)
-        if math.isfinite(values.sum().item()):
-            return Spectrum(values, vectors)
-    return _finite_ones(A)
+    return _checked(A, _at_once(A))
+
+
+def decompose_positive(A: Tensor, dtype: torch.dtype | None = None) -> Spectrum:
+    """``positive(decompose(A), dtype)``, with one look at the eigenvalues in the usual case.
+
+    Raises:
+        ConvergenceError: as :func:`decompose`.
+    """
+    spectrum = _at_once(A)
+    if spectrum is not None and A.numel():
+        low, high = torch.aminmax(spectrum.values)
+        if low.item() > torch.finfo(dtype or A.dtype).eps * high.item():
+            return spectrum  # all are finite, and none is raised
+    return positive(_checked(A, spectrum), dtype)
+
+
+def _at_once(A: Tensor) -> Spectrum | None:
+    """The spectrum as it comes; None where the host may not check it, or LAPACK raises."""
+    if not readable(A):
+        return None
+    try:
+        return Spectrum(*torch.linalg.eigh(A))
+    except LinAlgError:  # as of a matrix that is not finite
+        return None
+
+
+def _checked(A: Tensor, spectrum: Spectrum | None) -> Spectrum:
+    if spectrum is None or not math.isfinite(spectrum.values.sum().item()):
+        return _finite_ones(A)
+    return spectrum
 
 
 def _finite_ones(A: Tensor) -> Spectrum:
@@ -78,10 +101,6 @@ def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Spectrum:
     values, vectors, residual = spectrum
     dtype = dtype or values.dtype
     known, eps = values.detach(), torch.finfo(dtype).eps
-    if readable(values) and values.numel():
-        low, high = torch.aminmax(known)
-        if low.item() > eps * high.item():  # the usual case, in which nothing is raised
-            return spectrum
     indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
     floor = nonzero(eps * known[..., -1:], dtype)
     raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))

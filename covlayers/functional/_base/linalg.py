@@ -13,6 +13,11 @@ from covlayers.functional._base.function import exporting
 BEYOND_ROUNDING = 1e-2
 
 
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in a dtype, without a call where it has it."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def symmetric(A: Tensor) -> Tensor:
     r"""The symmetric part :math:`(A + A^\top)/2`."""
     return (A + A.mT) * 0.5
@@ -40,6 +45,12 @@ def out_of_basis(U: Tensor, X: Tensor) -> Tensor:
     if U.dim() == 3 and U.shape == X.shape:
         return U.bmm(X).bmm(U.mT)
     return U @ X @ U.mT
+
+
+def of_spectrum(U: Tensor, f: Tensor) -> Tensor:
+    r""":math:`U \operatorname{diag}(f)\, U^\top` for values ``f (*, n)``."""
+    scaled = U * f.unsqueeze(-2)
+    return scaled.bmm(U.mT) if U.dim() == 3 else scaled @ U.mT
 
 
 def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.linalg import cast
 
 
 class Order(Enum):
@@ -37,14 +38,14 @@ class Layout(NamedTuple):
     M: int  # positions of a sample
 
     @classmethod
-    def of(cls, x: Tensor, num_groups: int) -> Self:
-        """The layout of ``x``."""
+    def of(cls, x: Tensor, num_groups: int, join: bool = True) -> Self:
+        """The layout of ``x``; ``JOINED`` only if told to, as for one product it does not pay."""
         shape = tuple(x.shape)
         M = math.prod(shape[2:])
         if x.stride(1) == 1:
             order = Order.BY_ROWS
         else:
-            order = Order.JOINED if M <= tuning.FEW_POSITIONS else Order.BY_SAMPLES
+            order = Order.JOINED if join and M <= tuning.FEW_POSITIONS else Order.BY_SAMPLES
         return cls(shape, order, shape[0], num_groups, shape[1] // num_groups, M)
 
     def split(self, x: Tensor) -> Tensor:
@@ -53,8 +54,7 @@ class Layout(NamedTuple):
             return x.movedim(1, -1).reshape(self.N * self.M, self.G, self.c).permute(1, 2, 0)
         if self.order is Order.BY_SAMPLES:
             return x.reshape(self.N * self.G, self.c, self.M)
-        grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
-        return grouped.reshape(self.G, self.c, self.N * self.M)
+        return x.transpose(0, 1).reshape(self.G, self.c, self.N * self.M)
 
     def centered(self, x: Tensor, mean: Tensor) -> Tensor:
         """``x - mean`` as matrices, for a mean ``(G, c, 1)``; in one pass where they are a copy."""
@@ -64,18 +64,19 @@ class Layout(NamedTuple):
 
     def joined(self, x: Tensor) -> Tensor:
         """``x`` as matrices ``(G, c, N M)``, always a copy."""
-        grouped = x.reshape(self.N, self.G, self.c, self.M).permute(1, 2, 0, 3)
-        copy = grouped.clone(memory_format=torch.contiguous_format)
+        copy = x.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         return copy.view(self.G, self.c, self.N * self.M)
 
     def column(self, v: Tensor, dtype: torch.dtype) -> Tensor:
         """A vector ``(C,)`` as ``(G, c, 1)``, in a dtype."""
-        return (v if v.dtype == dtype else v.to(dtype)).view(self.G, self.c, 1)
+        return cast(v, dtype).view(self.G, self.c, 1)
 
     def each(self, V: Tensor) -> Tensor:
         """Matrices ``(G, k, c)`` as one for each of ``K``."""
         if self.order is not Order.BY_SAMPLES:
             return V
+        if self.G == 1:
+            return V.expand(self.N, -1, -1)
         return V.expand(self.N, *V.shape).reshape(self.N * self.G, *V.shape[1:])
 
     def total(self, products: Tensor) -> Tensor:
@@ -84,27 +85,30 @@ class Layout(NamedTuple):
             return products
         return products.view(self.N, self.G, *products.shape[1:]).sum(0)
 
-    def affine(self, V: Tensor, z: Tensor, shift: Tensor | None) -> Tensor:
-        """``V z + shift`` for ``V (G, c, c)``, ``shift (G, c, 1)``; transposed ``BY_ROWS``."""
-        V, by_rows = self.each(V), self.order is Order.BY_ROWS
-        product = z.mT.bmm(V.mT) if by_rows else V.bmm(z)
-        if shift is not None:
-            shift = self.each(shift)
-            product.add_(shift.mT if by_rows else shift)
-        return product
+    def affine(self, V: Tensor, z: Tensor, shift: Tensor | None, factor: float = 1.0) -> Tensor:
+        """``V z + factor shift``, ``V (G, c, c)``, ``shift (G, c, 1)``; transposed ``BY_ROWS``."""
+        left, right = self._factors(V, z)
+        if shift is None:
+            return left.bmm(right)
+        shift = self.each(shift)
+        shift = shift.mT if self.order is Order.BY_ROWS else shift
+        return torch.baddbmm(shift, left, right, beta=factor)
 
-    def add_product(self, total: Tensor, V: Tensor, z: Tensor) -> Tensor:
-        """``V z``, added in place to what :meth:`affine` gave."""
+    def add_product(self, total: Tensor, V: Tensor, z: Tensor, factor: float) -> Tensor:
+        """``factor V z``, added in place to what :meth:`affine` gave."""
+        return total.baddbmm_(*self._factors(V, z), alpha=factor)
+
+    def _factors(self, V: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         V = self.each(V)
-        return total.baddbmm_(*((z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)))
+        return (z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)
 
     def merge(self, product: Tensor) -> Tensor:
         """A product as ``(N, C, *)``, contiguous or channels last as the tensor was."""
         if self.order is Order.BY_SAMPLES:
             return product.reshape(self.shape)
         if self.order is Order.JOINED:
-            joined = product.view(self.G * self.c, self.N, self.M)
-            return joined.transpose(0, 1).reshape(self.shape).contiguous()
+            joined = product.view(self.G * self.c, self.N, *self.shape[2:])
+            return joined.transpose(0, 1).contiguous()
         rows = product.transpose(0, 1).reshape(self.N, *self.shape[2:], self.G * self.c)
         return rows.movedim(-1, 1) if len(self.shape) > 2 else rows
 

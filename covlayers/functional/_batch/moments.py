@@ -1,6 +1,6 @@
 """Mean and covariance of a batch, over all processes."""
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -8,18 +8,12 @@ from torch import Tensor
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout, Order
 
-
-class Moments(NamedTuple):
-    """The statistics of a batch over all processes, and its features about their mean."""
-
-    centered: Tensor  # (K, c, M), as the layout has it
-    mean: Tensor  # (G, c)
-    cov: Tensor  # (G, c, c)
-    positions: int | Tensor  # their number, a scalar
+Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
+"""Mean ``(G, c, 1)``, covariance ``(G, c, c)`` and number of positions, over all processes."""
 
 
-def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
-    """Mean, covariance and number of positions of ``x (N, C, *)``, over the processes."""
+def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Statistics]:
+    """``x (N, C, *)`` about its mean, ``(K, c, M)`` as the layout has it, and its statistics."""
     n = layout.N * layout.M
     if layout.order is Order.JOINED and n:
         z = layout.joined(x)
@@ -28,13 +22,12 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> Moments:
     else:
         own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c, 1) / max(n, 1)
         centered = layout.centered(x, own)
-    own = own.squeeze(-1)
     scatter = layout.total(gram(centered))
     if group is None:
-        return Moments(centered, own, scatter / max(n, 1), n)
-    count, mean, cov = joint_moments(x.new_full((), n), own, scatter, group)
-    shift = layout.each((own - mean).unsqueeze(-1))
-    return Moments(centered + shift, mean, cov, count)
+        return centered, (own, scatter / max(n, 1), n)
+    count, mean, cov = joint_moments(x.new_full((), n), own.squeeze(-1), scatter, group)
+    mean = mean.unsqueeze(-1)
+    return centered + layout.each(own - mean), (mean, cov, count)
 
 
 def joint_moments(
@@ -71,7 +64,7 @@ def gram(z: Tensor) -> Tensor:
     """``z zᵀ``; of long rows on a CPU three blocks of four, as the fourth is one transposed."""
     n, M = z.shape[-2:]
     if z.device.type != "cpu" or n < 32 or 4 * n > M:
-        return z @ z.mT
+        return z.bmm(z.mT)
     above, below = z.tensor_split(2, -2)
     top, corner = above @ z.mT, below @ below.mT
     return torch.cat([top, torch.cat([top[..., above.shape[-2] :].mT, corner], -1)], -2)

@@ -14,7 +14,6 @@ with :math:`g_\Sigma` the gradient of :math:`T` for :math:`G_W = \operatorname{d
 symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over all of them.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +22,11 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.function import compiling, recorded, transformed
-from covlayers.functional._base.linalg import regularized, symmetric
+from covlayers.functional._base.linalg import cast, regularized
 from covlayers.functional._base.tensors import autocasts, full, no_autocast
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout
-from covlayers.functional._batch.moments import Moments, moments
+from covlayers.functional._batch.moments import Statistics, moments
 from covlayers.functional.rule import Applied, Vjp
 
 
@@ -69,11 +68,12 @@ def batch_transform(
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
         if compiling() or transformed() or not _tracked(x, weight, bias):
-            y, m = _steps(x, weight, bias, way, layout, group)
-        else:
-            work = _Work(way, layout, group)
-            y, m = _BatchTransform.apply(x, weight, bias, work), work.moments
-        return y, m.mean.detach().flatten(), m.cov.detach(), m.positions
+            y, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
+            return y, mean.detach().flatten(), cov.detach(), positions
+        work = _Work(way, layout, group)
+        y = _BatchTransform.apply(x, weight, bias, work)
+        mean, cov, positions = work.statistics
+        return y, mean.flatten(), cov, positions
 
 
 def _tracked(*inputs: Tensor | None) -> bool:
@@ -90,19 +90,14 @@ def affine_transform(
         with no_autocast(x):
             return affine_transform(x, weight, bias, mean, W)
     z = full(x)
-    mean, W = (mean, W) if mean.dtype == z.dtype else (mean.to(z.dtype), W.to(z.dtype))
-    column = (*W.shape[:2], 1)
-    V = W if weight is None else weight.to(W.dtype).view(column) * W
-    shift = None if bias is None else bias.to(W.dtype).view(column)
+    W = cast(W, z.dtype)
+    layout = Layout.of(x, W.shape[0], join=False)
+    V = W if weight is None else layout.column(weight, W.dtype) * W
+    shift = None if bias is None else layout.column(bias, W.dtype)
     # Centred first: in V x - V mean a large mean would cancel.
-    if x.stride(1) == 1:
-        layout = Layout.of(x, W.shape[0])
-        y = layout.merge(layout.affine(V, layout.centered(z, mean.view(column)), shift))
-    else:  # here joining samples would not pay
-        grouped = z.reshape(x.shape[0], *W.shape[:2], math.prod(x.shape[2:]))
-        product = V @ (grouped - mean.view(column))
-        y = (product if shift is None else product.add_(shift)).view(x.shape)
-    return y if y.dtype == x.dtype else y.to(x.dtype)
+    centered = layout.centered(z, layout.column(mean, W.dtype))
+    y = layout.merge(layout.affine(V, centered, shift))
+    return cast(y, x.dtype)
 
 
 def _steps(
@@ -112,23 +107,22 @@ def _steps(
     matrix: Callable[[Tensor], Tensor],
     layout: Layout,
     group: str | None,
-) -> tuple[Tensor, Moments]:
-    m = moments(full(x), layout, group)
-    V = matrix(m.cov)
+) -> tuple[Tensor, Statistics]:
+    centered, statistics = moments(full(x), layout, group)
+    V = matrix(statistics[1])
     if weight is not None:
         V = layout.column(weight, V.dtype) * V
     shift = None if bias is None else layout.column(bias, V.dtype)
-    y = layout.merge(layout.affine(V, m.centered, shift))
-    return y if y.dtype == x.dtype else y.to(x.dtype), m
+    y = layout.merge(layout.affine(V, centered, shift))
+    return cast(y, x.dtype), statistics
 
 
 class _Work:
     """What the Function is told beside tensors, and the statistics that it leaves."""
 
-    moments: Moments
-
+    statistics: Statistics
     W: Tensor
-    vjp: Vjp
+    twice: Vjp  # from a gradient for W to twice the symmetric one for the covariance
 
     def __init__(self, way: Way, layout: Layout, group: str | None) -> None:
         self.way, self.layout, self.group = way, layout, group
@@ -138,11 +132,16 @@ class _Work:
         matrix = self.way.matrix
         A = regularized(cov, self.way.eps, self.way.shrinkage)
         if isinstance(matrix, Applied):
-            self.W, self.vjp = matrix.with_vjp(A)
+            self.W, vjp = matrix.with_vjp(A)
+            self.twice = lambda grad: vjp(_with_transpose(grad))
         else:
             self.W, vjp = recorded(matrix, A)
-            self.vjp = lambda grad: symmetric(vjp(grad))
+            self.twice = lambda grad: _with_transpose(vjp(grad))
         return self.W
+
+
+def _with_transpose(G: Tensor) -> Tensor:
+    return G + G.mT
 
 
 class _BatchTransform(torch.autograd.Function):
@@ -152,28 +151,26 @@ class _BatchTransform(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
     ) -> Tensor:
-        y, work.moments = _steps(x, weight, bias, work.matrix, work.layout, work.group)
-        work.moments = work.moments._replace(centered=x.new_empty(0))
-        ctx.save_for_backward(x, weight, bias, work.moments.mean)
-        ctx.work, ctx.positions = work, work.moments.positions
+        y, work.statistics = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.work = work
         return y.detach()  # no view, which an operation in place could not see through
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean = ctx.saved_tensors
+        x, weight, bias = ctx.saved_tensors
         work = ctx.work
-        layout, W, positions = work.layout, work.W, ctx.positions
-        positions = max(positions, 1) if isinstance(positions, int) else positions
+        layout, W, (mean, _, positions) = work.layout, work.W, work.statistics
         with no_autocast(grad):
             if torch.is_grad_enabled():
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None
             g = layout.split(full(grad))
-            centered = layout.centered(full(x), mean.unsqueeze(-1))
+            centered = layout.centered(full(x), mean)
             gamma = 1.0 if weight is None else layout.column(weight, W.dtype)
             gV = layout.total(g.bmm(centered.mT))
             gsum = layout.total(g.sum(-1, keepdim=True))
-            gweight = None if weight is None else (gV * W).sum(-1).flatten().to(weight.dtype)
-            gbias = None if bias is None else gsum.flatten().to(bias.dtype)
+            gweight = None if weight is None else cast((gV * W).sum(-1).flatten(), weight.dtype)
+            gbias = None if bias is None else cast(gsum.flatten(), bias.dtype)
             gW = gamma * gV
             if work.group is not None:
                 packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
@@ -182,12 +179,15 @@ class _BatchTransform(torch.autograd.Function):
             gx = None
             if ctx.needs_input_grad[0]:
                 # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
-                gcov = regularized(work.vjp(gW), 0.0, work.way.shrinkage)
-                gcov = gcov * (2 / positions)
+                gcov = regularized(work.twice(gW), 0.0, work.way.shrinkage)
                 Vt = (gamma * W).mT
-                gmean = Vt.bmm(gsum) / positions
-                gz = layout.affine(Vt, g, -gmean)
-                gx = layout.merge(layout.add_product(gz, gcov, centered)).to(x.dtype)
+                gmean = Vt.bmm(gsum)
+                if isinstance(positions, Tensor):  # which the host does not wait for
+                    gcov, gmean, positions = gcov / positions, gmean / positions, 1
+                share = 1 / max(positions, 1)
+                gz = layout.affine(Vt, g, gmean, -share)
+                gz = layout.add_product(gz, gcov, centered, share)
+                gx = cast(layout.merge(gz), x.dtype)
         return gx, gweight, gbias, None
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import into_basis, out_of_basis
+from covlayers.functional._base.linalg import into_basis, of_spectrum, out_of_basis
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.methods._refinement import refined_gradient
@@ -56,7 +56,7 @@ class Loewner(Rule):
             scale = roots.amax(-1, keepdim=True)
             output = saved.outputs[fn.name]
             if residual is None:  # the value of the spectrum, the derivative of the output
-                own = (vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT
+                own = of_spectrum(vectors, fn.f(values))
                 output = output + (own - output).detach()
             S, Q = fn.lyapunov_equation(output, grad, scale.unsqueeze(-1))
             return lyapunov(S, Q, EighSolver(), roots / scale, vectors)

@@ -33,6 +33,7 @@ from covlayers.functional._base.linalg import (
     frobenius_norm,
     into_basis,
     nonzero,
+    of_spectrum,
     out_of_basis,
     semidefinite,
     symmetric,
@@ -117,7 +118,7 @@ class NormalisedMethod(DirectMethod):
         outputs = []
         for fn, h in zip(fns, roots, strict=True):
             f = (s**fn.exponent * h[..., 0, 0]).to(A.dtype)
-            outputs.append((vectors * f.unsqueeze(-2)) @ vectors.mT)
+            outputs.append(of_spectrum(vectors, f))
         noise = nonzero(torch.finfo(values.dtype).eps * values[..., -1:])
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 

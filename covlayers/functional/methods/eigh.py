@@ -6,7 +6,8 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag
-from covlayers.functional._base.decomposition import decompose, positive
+from covlayers.functional._base.decomposition import decompose, decompose_positive
+from covlayers.functional._base.linalg import of_spectrum
 from covlayers.functional.core import Computed, Fns, SpectralMethod
 from covlayers.functional.methods._refinement import refined, with_residual
 
@@ -66,9 +67,9 @@ class Eigh(SpectralMethod):
         if self.refine and not _small(A):
             spectrum = with_residual(A, decompose(A).vectors)
             return tuple([refined(fn, spectrum) for fn in fns]), spectrum
-        spectrum = positive(decompose(A.double() if self.refine else A), A.dtype)
+        spectrum = decompose_positive(A.double() if self.refine else A, A.dtype)
         values, vectors, _ = spectrum
-        outputs = [(vectors * fn.f(values).unsqueeze(-2)) @ vectors.mT for fn in fns]
+        outputs = [of_spectrum(vectors, fn.f(values)) for fn in fns]
         return tuple([Y.to(A.dtype) for Y in outputs] if self.refine else outputs), spectrum
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.functional._base.function import compiling, readable
-from covlayers.functional._base.linalg import identity_like
+from covlayers.functional._base.linalg import cast, identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
@@ -130,7 +130,7 @@ class RunningMoments(ChannelAffine):
             momentum = (1 / self.num_batches_tracked.clamp_min(1)).to(mean.dtype)
         unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            batch = batch.to(running.dtype)
+            batch = cast(batch, running.dtype)
             if valid is None:
                 running.lerp_(batch, momentum)
             else:
