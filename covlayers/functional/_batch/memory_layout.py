@@ -88,11 +88,11 @@ class Layout(NamedTuple):
     def affine(self, V: Tensor, z: Tensor, shift: Tensor | None, factor: float = 1.0) -> Tensor:
         """``V z + factor shift``, ``V (G, c, c)``, ``shift (G, c, 1)``; transposed ``BY_ROWS``."""
         left, right = self._factors(V, z)
-        if shift is None:
-            return left.bmm(right)
-        shift = self.each(shift)
-        shift = shift.mT if self.order is Order.BY_ROWS else shift
-        return torch.baddbmm(shift, left, right, beta=factor)
+        product = left.bmm(right)
+        if shift is not None:
+            shift = self.each(shift)
+            product.add_(shift.mT if self.order is Order.BY_ROWS else shift, alpha=factor)
+        return product
 
     def add_product(self, total: Tensor, V: Tensor, z: Tensor, factor: float) -> Tensor:
         """``factor V z``, added in place to what :meth:`affine` gave."""
