@@ -205,3 +205,33 @@ def test_power_iteration_with_deflation(iterations: int) -> None:
     loss = (weights * vectors).sum() + (torch.arange(1.0, 5.0, dtype=A.dtype) * values).sum()
     (actual,) = torch.autograd.grad(loss, A_)
     assert_close(actual, symmetric(expected), **ROUNDING)
+
+
+@pytest.mark.parametrize("name", ["sqrtm", "invsqrtm"])
+@pytest.mark.parametrize("degree", [*range(1, 21), 30, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_pade_at_every_degree(name: str, degree: int, dtype: torch.dtype) -> None:
+    """``s coth(N artanh s)`` of the eigenvalues ``s²``, which no power of ``I - A`` enters."""
+    vectors = torch.linalg.qr(torch.randn(2, 32, 32, dtype=torch.float64))[0]
+    values = torch.logspace(-6, 0, 32, dtype=torch.float64)
+    A = symmetric((vectors * values) @ vectors.mT)
+    norm = values.norm()
+    s = (values / norm).sqrt()
+    tangent = torch.tanh((2 * degree + 1) * torch.atanh(s))
+    f = norm.sqrt() * s / tangent if name == "sqrtm" else tangent / s / norm.sqrt()
+    expected = (vectors * f) @ vectors.mT
+    actual = getattr(F, name)(A.to(dtype), method=F.Pade(degree)).double()
+    error = (actual - expected).norm(dim=(-2, -1)) / expected.norm(dim=-1).max()
+    # Powers of I - A cancel down to 4^-m, fractions add m terms: measured 7 and 3 times that.
+    eps = torch.finfo(dtype).eps
+    assert error.max() < 10 * eps * (4**degree if 4**degree < eps**-0.5 else degree)
+
+
+@pytest.mark.parametrize("name", ["sqrtm", "invsqrtm"])
+def test_gradient_of_pade_at_a_high_degree(name: str) -> None:
+    A = spd(2, n=4)
+    method = F.Pade(16)
+    assert torch.autograd.gradcheck(
+        lambda A: getattr(F, name)(symmetric(A), method=method, backward="autograd"),
+        (A.requires_grad_(),),
+    )

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from math import cos, pi
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -34,6 +34,18 @@ class Pade(NormalisedMethod):
     :math:`z = 1` the quotient is :math:`1/N`: at degree 5 the inverse root saturates at
     :math:`11 / \lVert A \rVert_F^{1/2}`. An indefinite matrix gives NaN.
 
+    Where :math:`B` is near :math:`I`, the powers of :math:`P` and :math:`Q` cancel down to
+    :math:`4^{-m}`. So from :math:`4^m \ge \epsilon^{-1/2}` on (degree 6 in float32, 13 in float64)
+    partial fractions take their place, with :math:`X = A/\lVert A \rVert_F`, whose terms are all
+    positive:
+
+    .. math:: Q(B)^{-1} P(B) &= \tfrac1N \Bigl(I + 2 \sum_{k=1}^{m} X
+              \bigl(\sin^2 \tfrac{k\pi}{N} I + \cos^2 \tfrac{k\pi}{N} X\bigr)^{-1}\Bigr),
+
+              P(B)^{-1} Q(B) &= \tfrac1N \Bigl(I + 2 \sum_{k=0}^{m-1}
+              \bigl(\sin^2 \tfrac{(2k+1)\pi}{2N} I + \cos^2 \tfrac{(2k+1)\pi}{2N} X\bigr)^{-1}
+              \Bigr).
+
     Args:
         degree: degree :math:`m \ge 1` of :math:`P` and :math:`Q`.
 
@@ -54,24 +66,34 @@ class Pade(NormalisedMethod):
 
     degree: int = 5
     frobenius: ClassVar[bool] = True
+    _zeros: Series = field(init=False, repr=False, compare=False)  # inverse, as the poles
+    _poles: Series = field(init=False, repr=False, compare=False)
     _series: tuple[Series, Series] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
-        object.__setattr__(self, "_series", _coefficients(self.degree))
+        N = 2 * self.degree + 1
+        zeros = tuple([cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(self.degree)])
+        poles = tuple([cos(k * pi / N) ** 2 for k in range(1, self.degree + 1)])
+        for name, value in {
+            "_zeros": zeros,
+            "_poles": poles,
+            "_series": (_expand(zeros), _expand(poles)),
+        }.items():
+            object.__setattr__(self, name, value)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        P, Q = polynomials(identity_like(B) - B, *self._series)
+        identity = identity_like(B)
+        if 4**self.degree >= torch.finfo(B.dtype).eps ** -0.5:
+            return tuple([self._fractions(B, identity, fn.exponent == 0.5) for fn in fns])
+        P, Q = polynomials(identity - B, *self._series)
         return tuple([solve(Q, P) if fn.exponent == 0.5 else solve(P, Q) for fn in fns])
 
-
-@compile_time
-def _coefficients(m: int) -> tuple[Series, Series]:
-    """The coefficients of ``P`` and of ``Q``, lowest power first."""
-    N = 2 * m + 1
-    zeros = [cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(m)]
-    poles = [cos(k * pi / N) ** 2 for k in range(1, m + 1)]
-    return _expand(zeros), _expand(poles)
+    def _fractions(self, X: Tensor, identity: Tensor, root: bool) -> Tensor:
+        squares = self._poles if root else self._zeros  # cos²; all terms in one solve
+        M = torch.stack([(1 - c) * identity + c * X for c in squares])
+        terms = solve(M, (X if root else identity).expand(M.shape))
+        return (identity + 2 * terms.sum(0)) / (2 * self.degree + 1)
 
 
 def _expand(roots: list[float]) -> Series:
