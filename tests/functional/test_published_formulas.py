@@ -221,10 +221,11 @@ def test_pade_at_every_degree(name: str, degree: int, dtype: torch.dtype) -> Non
     f = norm.sqrt() * s / tangent if name == "sqrtm" else tangent / s / norm.sqrt()
     expected = (vectors * f) @ vectors.mT
     actual = getattr(F, name)(A.to(dtype), method=F.Pade(degree)).double()
-    error = (actual - expected).norm(dim=(-2, -1)) / expected.norm(dim=-1).max()
-    # Powers of I - A cancel down to 4^-m, fractions add m terms: measured 7 and 3 times that.
+    error = (actual - expected).norm(dim=(-2, -1)) / expected.norm(dim=(-2, -1))
+    # Powers of I - A cancel down to 4^-m: 34 such losses were measured at m = 12. In fractions each
+    # of m terms is divided by up to m²: 0.7 of that square was measured.
     eps = torch.finfo(dtype).eps
-    assert error.max() < 10 * eps * (4**degree if 4**degree < eps**-0.5 else degree)
+    assert error.max() < eps * (50 * 4**degree if 4**degree < eps**-0.5 else 4 * degree**2)
 
 
 @pytest.mark.parametrize("name", ["sqrtm", "invsqrtm"])
