@@ -57,6 +57,9 @@ class MatrixFunction(ABC):
     is_root: bool = False
     """Whether it is one of the two square roots, which every method and rule serves."""
 
+    positive: bool = True
+    """Whether it is a function of positive semi-definite matrices alone."""
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -206,6 +209,8 @@ class SpectralMethod(Method):
         """Eigenvalues ``(*, n)`` ascending and eigenvectors ``(*, n, n)`` of ``A``."""
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
-        spectrum = positive(Spectrum(*self.decompose(A)))
+        spectrum = Spectrum(*self.decompose(A))
+        if any([fn.positive for fn in fns]):
+            spectrum = positive(spectrum)
         values, vectors, _ = spectrum
         return tuple([of_spectrum(vectors, fn.f(values)) for fn in fns]), spectrum

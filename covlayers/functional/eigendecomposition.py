@@ -32,9 +32,10 @@ def eigh(
 
     .. math:: A = U \operatorname{diag}(\lambda)\, U^\top, \qquad U^\top U = I
 
-    The sign of each eigenvector is fixed: its entry of largest magnitude is positive. The gradient
-    of eigenvectors explodes as eigenvalues meet; the rules bound it, see
-    :class:`~covlayers.functional.GapRule`. With ``"exact_gaps"`` and ``"autograd"`` second
+    The sign of each eigenvector is fixed: of its entries within 0.1% of the largest magnitude the
+    first is positive. The gradient of eigenvectors explodes as eigenvalues meet; the rules bound
+    it, see :class:`~covlayers.functional.GapRule`. At a tie, exact or up to rounding, the gradient
+    has no part that turns the two eigenvectors into each other. With ``"exact_gaps"`` and ``"autograd"`` second
     derivatives are right; the surrogates raise.
 
     Args:
@@ -100,9 +101,11 @@ def decomposed(
 
 
 def _signs(vectors: Tensor) -> Tensor:
-    """The sign of the entry of largest magnitude of each column, ``(*, 1, n)``."""
-    peak = vectors.gather(-2, vectors.abs().argmax(-2, keepdim=True))
-    return torch.where(peak < 0, -1.0, 1.0).to(vectors.dtype)
+    """The sign of the first entry of each column within 0.1% of its largest, ``(*, 1, n)``."""
+    size = vectors.abs()
+    large = size >= 0.999 * size.amax(-2, keepdim=True)
+    first = vectors.gather(-2, large.byte().argmax(-2, keepdim=True))
+    return torch.where(first < 0, -1.0, 1.0).to(vectors.dtype)
 
 
 class _Decomposed:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import choose
 from covlayers.functional._base.function import compiling, differentiable
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.linalg import semidefinite, symmetric
 from covlayers.functional._base.tensors import (
     check_broadcast,
     check_same,
@@ -71,7 +71,8 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
 
     The solution is differentiable to any order, in forward and reverse mode. It is symmetric when
     :math:`Q` is. Of a singular :math:`S`, eigenvalues at the rounding noise are raised out of it
-    (``"eigh"``) or left unconverged (``"sign"``, ``"smith"``): the result stays finite.
+    (``"eigh"``) or left unconverged (``"sign"``, ``"smith"``): the result stays finite. For an
+    :math:`S` with an eigenvalue below -1% of its norm the result is NaN.
 
     Args:
         S: symmetric positive definite matrices.
@@ -110,6 +111,6 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
         return symmetric(S) + Q
     S = symmetrised("S", S)
     with torch.no_grad():
-        known = chosen.prepare(S)
+        known = chosen.prepare(semidefinite(S))  # which some solvers do not notice
     S, Q = torch.broadcast_tensors(S, Q)
     return lyapunov(S, Q, chosen, *known)

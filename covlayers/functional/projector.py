@@ -23,6 +23,7 @@ class Leading(MatrixFunction):
     rank: int
 
     name = "spectral_projector"
+    positive = False
 
     def f(self, values: Tensor) -> Tensor:
         n = values.shape[-1]
@@ -43,7 +44,7 @@ class Leading(MatrixFunction):
 def spectral_projector(
     A: Tensor, rank: int, *, method: str | Method = "auto", backward: str | Backward | None = None
 ) -> Tensor:
-    r"""The projector on the leading eigenvectors of symmetric positive semi-definite matrices.
+    r"""The projector on the leading eigenvectors of symmetric matrices.
 
     .. math:: P = \sum_{i \le r} u_i u_i^\top, \qquad
               g_A = U \bigl( K \circ (U^\top g_P U) \bigr) U^\top, \quad
@@ -55,7 +56,7 @@ def spectral_projector(
     derivative.
 
     Args:
-        A: symmetric positive semi-definite matrices.
+        A: symmetric matrices, of any sign.
         rank: :math:`r`, from 1 to :math:`n`.
         method: ``"auto"``, ``"eigh"`` or a :class:`SpectralMethod`.
         backward: ``"loewner"`` (default, exact), a gap rule, or ``"autograd"``.

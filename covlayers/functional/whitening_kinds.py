@@ -42,8 +42,8 @@ def whitening_matrix(
     :math:`P = V^{-1/2} \Sigma V^{-1/2} = G \Theta G^\top`:
 
     - ``"zca"``: :math:`W = \Sigma^{-1/2}`, closest to the identity;
-    - ``"pca"``: :math:`W = \Lambda^{-1/2} U^\top`, the leading component first, the entry of
-      largest magnitude of each eigenvector positive;
+    - ``"pca"``: :math:`W = \Lambda^{-1/2} U^\top`, the leading component first, with the
+      signs of :func:`eigh`;
     - ``"cholesky"``: :math:`W = L^{-1}` with :math:`\Sigma = L L^\top`, lower triangular with
       positive diagonal;
     - ``"zca_cor"``: :math:`W = P^{-1/2} V^{-1/2}`, closest to standardisation;

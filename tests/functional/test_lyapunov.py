@@ -79,3 +79,12 @@ def test_more_steps_converge() -> None:
     for errors in (sign, smith):
         assert errors[0] > errors[1] > errors[2]
         assert errors[2] < 1e-10
+
+
+@pytest.mark.parametrize("solver", ["eigh", "sign", "smith"])
+def test_an_indefinite_matrix_gives_nan_and_its_neighbour_a_solution(solver: str) -> None:
+    eye = torch.eye(3, dtype=torch.float64)
+    S = torch.stack([-eye, torch.diag(torch.tensor([1.0, 1.0, -0.5]).double()), eye])
+    X = F.solve_lyapunov(S, eye.expand_as(S), solver=solver)
+    assert X[:2].isnan().all()
+    assert torch.allclose(X[2], eye / 2)

@@ -79,3 +79,12 @@ def test_second_derivative_raises() -> None:
     first = torch.autograd.grad(F.spectral_projector(A, 2)[0, 0], A, create_graph=True)[0]
     with pytest.raises(F.UnsupportedError, match="second derivative"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize("method", ["auto", "eigh", F.Eigh(refine=True)])
+def test_of_any_sign(method: object) -> None:
+    A = with_spectrum(torch.tensor([-2.0, -1.0, 1.0, 3.0], dtype=torch.float64))
+    for rank in (1, 2, 3):
+        assert_close(F.spectral_projector(A, rank, method=method), exact(A, rank))
+        found = gradient(A, rank, method=method)
+        assert relative_error(found, exact_gradient(A, rank)) < 1e-6

@@ -12,6 +12,7 @@ from covlayers.functional.backwards._gap_rule import (
     geometric_sum,
     larger_and_ratio,
     sign_of_gap,
+    tied,
 )
 
 
@@ -19,8 +20,10 @@ from covlayers.functional.backwards._gap_rule import (
 class ExactGaps(GapRule):
     r"""The exact :math:`K_{ij} = 1/(\lambda_j - \lambda_i)`.
 
-    Exact while the eigenvalues differ, and without bound as they meet. Of an exact tie it takes the
-    part that does not depend on the choice of eigenvectors.
+    Exact while the eigenvalues differ, and without bound as they meet. Two eigenvalues that differ
+    by :math:`8 \sqrt n \epsilon \max |\lambda|` or less, which rounding alone may cause, are a tie, and
+    their :math:`K_{ij}` is zero. A function of whole eigenspaces, which does not depend on the
+    choice of eigenvectors within them, thereby has its exact gradient.
 
     Raises:
         UnsupportedError: for a second derivative of a matrix function. The second derivative of
@@ -36,8 +39,8 @@ class ExactGaps(GapRule):
     """
 
     def inverse_gaps(self, values: Tensor) -> Tensor:
-        d = gaps(values)
-        return torch.where(d == 0, 0, 1 / torch.where(d == 0, 1, d))
+        tie = tied(values)
+        return torch.where(tie, 0, 1 / torch.where(tie, 1, gaps(values)))
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class TaylorGaps(GapRule):
     .. math:: \frac1{\lambda_i - \lambda_j} \approx \frac1{\lambda_i} \sum_{k=0}^{K}
               \Bigl(\frac{\lambda_j}{\lambda_i}\Bigr)^k,
 
-    antisymmetric, bounded by :math:`(K+1)/\lambda_i`. For positive eigenvalues.
+    antisymmetric, bounded by :math:`(K+1)/\lambda_i`, and zero at an exact tie, where the paper's
+    formula, being antisymmetric, has no value. For positive eigenvalues.
 
     Args:
         degree: :math:`K \ge 0`; 9 in Robust Differentiable SVD, 100 in SVD-Taylor.

@@ -67,7 +67,9 @@ class Eigh(SpectralMethod):
         if self.refine and not _small(A):
             spectrum = with_residual(A, decompose(A).vectors)
             return tuple([refined(fn, spectrum) for fn in fns]), spectrum
-        spectrum = decompose_positive(A.double() if self.refine else A, A.dtype)
+        wide = A.double() if self.refine else A
+        positive = any([fn.positive for fn in fns])
+        spectrum = decompose_positive(wide, A.dtype) if positive else decompose(wide)
         values, vectors, _ = spectrum
         outputs = [of_spectrum(vectors, fn.f(values)) for fn in fns]
         return tuple([Y.to(A.dtype) for Y in outputs] if self.refine else outputs), spectrum

@@ -87,8 +87,8 @@ class PCAWhitening(DataWhitening):
 
     .. math:: y = \Lambda_k^{-1/2} U_k^\top (x - \mu), \qquad \hat\Sigma = U \Lambda U^\top
 
-    with the :math:`k` largest eigenvalues :math:`\Lambda_k` in descending order; the entry of
-    largest magnitude of each eigenvector is positive. With ``n_components`` the inverse projects
+    with the :math:`k` largest eigenvalues :math:`\Lambda_k` in descending order, and the
+    eigenvectors with the signs of :func:`covlayers.functional.eigh`. With ``n_components`` the inverse projects
     the data on the leading subspace, which has the least squared error of all linear
     reconstructions from :math:`k` numbers.
 
