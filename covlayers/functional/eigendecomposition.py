@@ -35,8 +35,8 @@ def eigh(
     The sign of each eigenvector is fixed: of its entries within 0.1% of the largest magnitude the
     first is positive. The gradient of eigenvectors explodes as eigenvalues meet; the rules bound
     it, see :class:`~covlayers.functional.GapRule`. At a tie, exact or up to rounding, the gradient
-    has no part that turns the two eigenvectors into each other. With ``"exact_gaps"`` and ``"autograd"`` second
-    derivatives are right; the surrogates raise.
+    has no part that turns the two eigenvectors into each other. With ``"exact_gaps"`` and
+    ``"autograd"`` second derivatives are right; the surrogates raise.
 
     Args:
         A: symmetric matrices, of any sign; an asymmetry up to 1% of the largest entry counts as

@@ -2,13 +2,16 @@
 
 import math
 from enum import Enum, auto
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.function import compiling, differentiable
 from covlayers.functional._base.linalg import cast
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class Order(Enum):
@@ -36,6 +39,7 @@ class Layout(NamedTuple):
     G: int  # groups
     c: int  # channels of each
     M: int  # positions of a sample
+    channels_last: bool  # in what format merge gives the tensor back
 
     @classmethod
     def of(cls, x: Tensor, num_groups: int, join: bool = True) -> Self:
@@ -46,7 +50,8 @@ class Layout(NamedTuple):
             order = Order.BY_ROWS
         else:
             order = Order.JOINED if join and M <= tuning.FEW_POSITIONS else Order.BY_SAMPLES
-        return cls(shape, order, shape[0], num_groups, shape[1] // num_groups, M)
+        last = order is Order.BY_ROWS and channels_last(x)
+        return cls(shape, order, shape[0], num_groups, shape[1] // num_groups, M, last)
 
     def split(self, x: Tensor) -> Tensor:
         """``x`` as matrices, a view where the memory allows it."""
@@ -103,18 +108,66 @@ class Layout(NamedTuple):
         return (z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)
 
     def merge(self, product: Tensor) -> Tensor:
-        """A product as ``(N, C, *)``, contiguous or channels last as the tensor was."""
-        if self.order is Order.BY_SAMPLES:
+        """A product as ``(N, C, *)``, with the strides that a BatchNorm of PyTorch gives."""
+        in_order = self.N == 1 or self.G * self.c == 1  # joined or not
+        if self.order is Order.BY_SAMPLES or (self.order is Order.JOINED and in_order):
             return product.reshape(self.shape)
         if self.order is Order.JOINED:
             joined = product.view(self.G * self.c, self.N, *self.shape[2:])
             return joined.transpose(0, 1).contiguous()
-        rows = product.transpose(0, 1).reshape(self.N, *self.shape[2:], self.G * self.c)
-        return rows.movedim(-1, 1) if len(self.shape) > 2 else rows
+        rows = product.transpose(0, 1).reshape(self.N * self.M, self.G * self.c).contiguous()
+        if self.M == 1 and not self.channels_last:
+            return rows.view(self.shape)
+        y = rows.view(self.N, *self.shape[2:], self.G * self.c).movedim(-1, 1)
+        return y if self.channels_last else y.contiguous()
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether ``x (N, C, *)`` is taken to be channels last, as PyTorch's own norms take it."""
+    if x.stride(1) != 1 or x.dim() not in _CHANNELS_LAST or x.is_contiguous():
+        return False
+    return x.is_contiguous(memory_format=_CHANNELS_LAST[x.dim()])
 
 
 def like_format(y: Tensor, x: Tensor) -> Tensor:
     """``y`` in the memory format of ``x``, contiguous or channels last; both of one shape."""
-    if x.stride(1) == 1 and x.dim() > 2:
+    return _in_format(y, channels_last(x))
+
+
+def _in_format(y: Tensor, last: bool) -> Tensor:
+    if last:
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
-    return y.contiguous()
+    return y.reshape(-1).view(y.shape)  # strides of dimensions of size 1 included
+
+
+class _Formatted:
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[()]:
+        ctx.last = channels_last(inputs[0])
+        return ()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return _in_format(grad, ctx.last)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.view_as(tangent)
+
+
+_formatted = differentiable(_Formatted)
+
+
+def formatted_gradient(x: Tensor) -> Tensor:
+    """``x (N, C, *)``, whose gradient will have its memory format, whatever is done with it.
+
+    The compiler, which chooses the formats in its own graphs, is left alone.
+    """
+    if compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+        return x
+    formatted: Tensor = _formatted(x)
+    return formatted

@@ -25,7 +25,7 @@ from covlayers.functional._base.function import compiling, recorded, transformed
 from covlayers.functional._base.linalg import cast, regularized
 from covlayers.functional._base.tensors import autocasts, full, no_autocast
 from covlayers.functional._batch.collective import all_sum
-from covlayers.functional._batch.memory_layout import Layout
+from covlayers.functional._batch.memory_layout import Layout, formatted_gradient
 from covlayers.functional._batch.moments import Statistics, moments
 from covlayers.functional.rule import Applied, Vjp
 
@@ -89,7 +89,7 @@ def affine_transform(
     if autocasts(x):
         with no_autocast(x):
             return affine_transform(x, weight, bias, mean, W)
-    z = full(x)
+    z = full(formatted_gradient(x))
     W = cast(W, z.dtype)
     layout = Layout.of(x, W.shape[0], join=False)
     V = W if weight is None else layout.column(weight, W.dtype) * W

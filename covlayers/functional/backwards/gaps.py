@@ -21,8 +21,8 @@ class ExactGaps(GapRule):
     r"""The exact :math:`K_{ij} = 1/(\lambda_j - \lambda_i)`.
 
     Exact while the eigenvalues differ, and without bound as they meet. Two eigenvalues that differ
-    by :math:`8 \sqrt n \epsilon \max |\lambda|` or less, which rounding alone may cause, are a tie, and
-    their :math:`K_{ij}` is zero. A function of whole eigenspaces, which does not depend on the
+    by :math:`8 \sqrt n \epsilon \max |\lambda|` or less, which rounding alone may cause, are a tie,
+    and their :math:`K_{ij}` is zero. A function of whole eigenspaces, which does not depend on the
     choice of eigenvectors within them, thereby has its exact gradient.
 
     Raises:

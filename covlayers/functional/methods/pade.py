@@ -96,7 +96,7 @@ class Pade(NormalisedMethod):
         return (identity + 2 * terms.sum(0)) / (2 * self.degree + 1)
 
 
-def _expand(roots: list[float]) -> Series:
+def _expand(roots: Series) -> Series:
     """The coefficients of the product of all ``1 - r z``."""
     c = [1.0]
     for r in roots:

@@ -88,9 +88,9 @@ class PCAWhitening(DataWhitening):
     .. math:: y = \Lambda_k^{-1/2} U_k^\top (x - \mu), \qquad \hat\Sigma = U \Lambda U^\top
 
     with the :math:`k` largest eigenvalues :math:`\Lambda_k` in descending order, and the
-    eigenvectors with the signs of :func:`covlayers.functional.eigh`. With ``n_components`` the inverse projects
-    the data on the leading subspace, which has the least squared error of all linear
-    reconstructions from :math:`k` numbers.
+    eigenvectors with the signs of :func:`covlayers.functional.eigh`. With ``n_components`` the
+    inverse projects the data on the leading subspace, which has the least squared error of all
+    linear reconstructions from :math:`k` numbers.
 
     Fitting, precision and caching are as in :class:`ZCAWhitening`.
 

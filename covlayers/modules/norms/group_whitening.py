@@ -7,7 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_channels, full
-from covlayers.functional._batch.memory_layout import like_format
+from covlayers.functional._batch.memory_layout import formatted_gradient, like_format
 from covlayers.functional._batch.normalise import Way, batch_transform
 from covlayers.functional.core import Method
 from covlayers.functional.functions import INVSQRT
@@ -84,7 +84,7 @@ class GroupWhitening(ChannelAffine):
                 f"num_groups={self.num_groups} groups of a sample, got shape {tuple(x.shape)}; "
                 "take fewer groups."
             )
-        y = self._whiten(full(x)) if x.numel() else x
+        y = self._whiten(full(formatted_gradient(x))) if x.numel() else x
         if self.weight is not None and self.bias is not None:
             per_channel = (-1, *(1 for _ in x.shape[2:]))
             y = y * self.weight.view(per_channel) + self.bias.view(per_channel)

@@ -127,7 +127,7 @@ class RunningMoments(ChannelAffine):
         self.num_batches_tracked.add_(1 if valid is None else valid)
         momentum: float | Tensor | None = self.momentum
         if momentum is None:
-            momentum = (1 / self.num_batches_tracked.clamp_min(1)).to(mean.dtype)
+            momentum = 1 / self.num_batches_tracked.clamp_min(1).to(mean.dtype)
         unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
             batch = cast(batch, running.dtype)

@@ -11,7 +11,7 @@ from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
-from covlayers.functional._batch.memory_layout import like_format
+from covlayers.functional._batch.memory_layout import formatted_gradient, like_format
 from covlayers.functional._batch.moments import joint_moments, outer
 from covlayers.functional.core import Method
 from covlayers.functional.covariances import centered_product
@@ -138,7 +138,7 @@ class SwitchableWhitening(RunningMoments):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(N, C, *)``."""
         check_channels("x", x, "num_features", self.num_features)
-        positions = x.unsqueeze(-1).flatten(2)
+        positions = formatted_gradient(x).unsqueeze(-1).flatten(2)
         check_positions("x", x, 2, first=2)
         with no_autocast(x):
             z = rearrange(full(positions), "n (g c) m -> n g c m", g=self.num_groups)
