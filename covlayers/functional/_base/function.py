@@ -14,6 +14,8 @@ _functorch = torch._C._functorch
 # Before, behind a graph that ended, the pullback of torch.func.vjp was zero (pytorch#172386).
 _MAY_END_A_GRAPH = torch.__version__ >= "2.13"
 compiling = torch.compiler.is_compiling
+graph_task = torch._C._current_graph_task_id  # of the backward pass that runs here
+NO_GRAPH_TASK = -1
 _under_func = torch._C._are_functorch_transforms_active
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
-from covlayers.functional._base.function import compiling, readable
+from covlayers.functional._base.function import NO_GRAPH_TASK, compiling, graph_task, readable
 from covlayers.functional._base.linalg import cast, identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
@@ -114,8 +114,14 @@ class RunningMoments(ChannelAffine):
 
     @torch.no_grad()
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
-        """Move the running averages in training, unless the batch is empty or not finite."""
+        """Move the running averages in training, unless the batch is empty or not finite.
+
+        A forward pass that runs within a backward pass recomputes, under activation checkpointing,
+        what the averages have seen.
+        """
         if not (self.track_running_stats and self.training):
+            return
+        if not compiling() and graph_task() != NO_GRAPH_TASK:
             return
         # The sum of the variances is finite only if all of the mean and the covariance is.
         total = cov.diagonal(dim1=-2, dim2=-1).sum()
