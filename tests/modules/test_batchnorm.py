@@ -318,3 +318,15 @@ def test_a_large_mean_costs_no_more_than_its_rounding(name: str, training: bool)
     y = norm.train(training)(x)
     # A unit in the last place of 1e3 is 6e-5 of a deviation, and Padé multiplies it by four.
     assert_close(y.double(), exact(x.double()), rtol=0, atol=5e-4)
+
+
+@each_batch_norm
+@pytest.mark.parametrize("shape", [(64, 6, 2), (8, 6, 2, 2), (32, 6, 14, 14), (4, 6, 64, 64)])
+def test_a_large_mean_costs_one_rounding(name: str, shape: tuple[int, ...]) -> None:
+    """At 1000 deviations float32 rounds the mean by 3e-5 of one, whatever the memory format."""
+    x = torch.randn(shape) + 1000
+    formats = [x] if x.dim() < 4 else [x, x.contiguous(memory_format=torch.channels_last)]
+    for one in formats:
+        y = BATCH_NORMS[name]()(one)
+        expected = BATCH_NORMS[name]().double()(x.double())
+        assert (y - expected).abs().max() < 1.5e-4  # measured 7e-5; by a sum in float32 4e-4

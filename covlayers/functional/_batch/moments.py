@@ -8,6 +8,8 @@ from torch import Tensor
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout, Order
 
+FEW = 256  # positions whose every sum is taken in float64; of more it would cost a pass
+
 Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
 """Mean ``(G, c, 1)``, covariance ``(G, c, c)`` and number of positions, over all processes."""
 
@@ -15,12 +17,13 @@ Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
 def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Statistics]:
     """``x (N, C, *)`` about its mean, ``(K, c, M)`` as the layout has it, and its statistics."""
     n = layout.N * layout.M
-    if layout.order is Order.JOINED and n:
+    wide = x.dtype if x.device.type == "mps" else torch.float64  # which MPS has not
+    if layout.order is Order.JOINED and 0 < n <= FEW:
         z = layout.joined(x)
-        own = z.mean(-1, keepdim=True)
+        own = z.mean(-1, keepdim=True, dtype=wide).to(z.dtype)
         centered = z.sub_(own)
     else:
-        own = x.sum((0, *range(2, x.dim()))).view(layout.G, layout.c, 1) / max(n, 1)
+        own = mean_of_sums(x, wide).view(layout.G, layout.c, 1)
         centered = layout.centered(x, own)
     scatter = layout.total(gram(centered))
     if group is None:
@@ -28,6 +31,14 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Stati
     count, mean, cov = joint_moments(x.new_full((), n), own.squeeze(-1), scatter, group)
     mean = mean.unsqueeze(-1)
     return centered + layout.each(own - mean), (mean, cov, count)
+
+
+def mean_of_sums(x: Tensor, wide: torch.dtype) -> Tensor:
+    """The mean ``(C,)`` of ``x (N, C, *)``, nearly rounded once: samples add up in ``wide``."""
+    positions = tuple(range(2, x.dim()))
+    sums = x.sum(positions) if positions else x
+    n = max(x.numel() // max(x.shape[1], 1), 1)
+    return (sums.sum(0, dtype=wide) / n).to(x.dtype)
 
 
 def joint_moments(
