@@ -29,8 +29,10 @@ def convert_batchnorm(
 
     A layer starts as the BatchNorm that it replaces: with its weight and bias (the very parameters,
     so an optimizer keeps hold of them), its running mean, the running covariance
-    :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, momentum, device, dtype
-    and mode. ``eps`` is the default of the new layer. One BatchNorm in several places becomes one
+    :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, ``eps``, momentum,
+    device, dtype and mode. In evaluation the model thereby computes what it did, until it is
+    trained. In training an ``eps`` of 1e-5 regularises little: of a batch with few positions for
+    its channels take a larger one, e.g. ``eps=1e-3``. One BatchNorm in several places becomes one
     layer.
 
     The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and
@@ -114,7 +116,8 @@ def _picked(where: Where, found: dict[str, _BatchNorm]) -> list[str]:
         names = [name for name, module in found.items() if where(name, module)]
     if not names:
         raise InvalidValueError(
-            f"where must pick at least one BatchNorm, got {where!r}; the model has {list(found)}."
+            f"where must pick at least one BatchNorm, got {where!r}; the model has {list(found)}, "
+            "all of which None picks."
         )
     return names
 
@@ -129,6 +132,7 @@ def _converted(
 ) -> RunningMoments:
     C = bn.num_features
     kept: dict[str, Any] = {
+        "eps": bn.eps,
         "momentum": bn.momentum,
         "affine": bn.affine,
         "track_running_stats": bn.running_mean is not None,

@@ -44,7 +44,7 @@ def test_groups_of_one_channel_are_the_batchnorm_itself(bn: nn.Module, shape: tu
         nn.init.normal_(p)
     for _ in range(2):
         bn(torch.randn(shape, dtype=dtype) + 1)
-    norm = convert_batchnorm(copy.deepcopy(bn), group_size=1, eps=bn.eps)
+    norm = convert_batchnorm(copy.deepcopy(bn), group_size=1)
     assert isinstance(norm, DecorrelatedBatchNorm)
     assert norm.num_groups == 8
     for mode in (True, False):
@@ -60,7 +60,7 @@ def test_keeps_what_the_batchnorm_has() -> None:
     weight = model[1].weight
     assert convert_batchnorm(model, group_size=4, momentum=0.3) is model
     for norm, bn, training in ((model[1], old[1], True), (model[3][1], old[3][1], False)):
-        assert norm.eps == 1e-3
+        assert norm.eps == bn.eps
         assert norm.momentum == 0.3
         assert norm.training is training
         assert norm.running_cov.dtype == torch.float64
@@ -71,7 +71,7 @@ def test_keeps_what_the_batchnorm_has() -> None:
     assert model[1].weight is weight
     assert not model[1].weight.requires_grad
     x = torch.randn(2, 3, 12, 12).double()
-    assert_close(model.eval()(x), old.eval()(x), rtol=1e-2, atol=1e-2)
+    assert_close(model.eval()(x), old.eval()(x), rtol=1e-9, atol=1e-9)
 
 
 def test_options_come_before_what_the_batchnorm_has() -> None:
@@ -151,3 +151,8 @@ def test_torch_leaves_our_layers_alone() -> None:
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     assert isinstance(converted[1], DecorrelatedBatchNorm)
     assert isinstance(converted[3][1], nn.SyncBatchNorm)
+
+
+def test_a_pattern_that_picks_nothing_is_told_that_none_picks_all() -> None:
+    with pytest.raises(InvalidValueError, match="got 'all'.*all of which None picks"):
+        convert_batchnorm(nn.Sequential(nn.BatchNorm2d(4)), where="all")

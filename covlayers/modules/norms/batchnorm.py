@@ -32,8 +32,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     A batch that is empty or not finite leaves the running averages as they were. So does a forward
     pass that raises.
 
-    Under activation checkpointing the forward pass may run twice: the averages are updated once, not
-    by the recomputation.
+    Under activation checkpointing the forward pass may run twice. The recomputation does not update
+    the averages.
 
     Args:
         num_features: channels :math:`C \ge 1`.
