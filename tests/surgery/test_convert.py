@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from covlayers.functional import InvalidTypeError
+from covlayers.functional import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
@@ -154,5 +154,5 @@ def test_torch_leaves_our_layers_alone() -> None:
 
 
 def test_a_pattern_that_picks_nothing_is_told_that_none_picks_all() -> None:
-    with pytest.raises(InvalidValueError, match="got 'all'.*all of which None picks"):
+    with pytest.raises(InvalidValueError, match=r"got 'all'.*all of which None picks"):
         convert_batchnorm(nn.Sequential(nn.BatchNorm2d(4)), where="all")
