@@ -168,8 +168,10 @@ class DirectMethod(Method):
     def check(self, fns: Fns) -> None:
         for fn in fns:
             if not hasattr(self, fn.name):
+                own = f", or define {fn.name}(A) in {type(self).__name__}" if fn.is_root else ""
                 raise UnsupportedError(
-                    f"{self} cannot compute {fn.name}; a spectral method can, e.g. method='eigh'."
+                    f"{self} cannot compute {fn.name}; take a method that can, e.g. "
+                    f"method='eigh'{own}."
                 )
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:

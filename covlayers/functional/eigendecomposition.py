@@ -80,7 +80,9 @@ def check_spectral(
     chosen = Eigh() if isinstance(chosen, Auto) else chosen
     rule = choose("backward", backward, BACKWARDS, Backward)
     if not isinstance(chosen, SpectralMethod):
-        raise UnsupportedError(f"{chosen} has no spectrum; use method='eigh' with eigh.")
+        raise UnsupportedError(
+            f"{chosen} computes no eigenvectors, which are wanted here; use method='eigh'."
+        )
     if not isinstance(rule, GapRule | Autograd):
         raise UnsupportedError(
             f"{rule} differentiates matrix functions, not eigenvectors; use a gap rule with eigh, "

@@ -35,7 +35,7 @@ class UnsupportedError(NotImplementedError, ValueError):
         ...     logm(torch.eye(2), method="pade")
         ... except UnsupportedError as error:
         ...     print(error)
-        Pade(degree=5) cannot compute logm; a spectral method can, e.g. method='eigh'.
+        Pade(degree=5) cannot compute logm; take a method that can, e.g. method='eigh'.
     """
 
 

@@ -27,7 +27,7 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Stati
         centered = layout.centered(x, own)
     scatter = layout.total(gram(centered))
     if group is None:
-        return centered, (own, scatter / max(n, 1), n)
+        return centered, (own, scatter.div_(max(n, 1)), n)
     count, mean, cov = joint_moments(x.new_full((), n), own.squeeze(-1), scatter, group)
     mean = mean.unsqueeze(-1)
     return centered + layout.each(own - mean), (mean, cov, count)
