@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional._base.function import readable
+from covlayers.functional._base.linalg import largest, symmetric
 from covlayers.functional._iterations.roots import (
     LastStep,
     Quintic,
@@ -16,7 +18,9 @@ from covlayers.functional._iterations.roots import (
     iterated_roots,
 )
 from covlayers.functional.core import DirectMethod, Fns
+from covlayers.functional.functions import ROOTS
 from covlayers.functional.methods._minimax import minimax_quintics
+from covlayers.functional.methods.eigh import Eigh
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,9 @@ class PolarExpress(DirectMethod):
     Args:
         lower: :math:`\ell`, in (0, 1]: a lower bound for :math:`\sqrt{\lambda_{\min} / c}`. The
             larger, the fewer steps. Default :math:`4\sqrt\epsilon` (1.4e-3 in float32), below which
-            an eigenvalue is rounding noise. A negative eigenvalue beyond that noise diverges, and
-            the matrix gives NaN.
+            an eigenvalue is rounding noise. A negative eigenvalue beyond that noise diverges. On a
+            CPU such a matrix is computed as :class:`Eigh` does; elsewhere, and in a compiled graph,
+            it gives NaN.
         iterations: steps, at least 1; by default as many as ``lower`` needs for full precision
             (7 in float32).
 
@@ -80,14 +85,28 @@ class PolarExpress(DirectMethod):
         return explain_roots(A) or ("matrix products", "no kernel serves these matrices")
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        return self._roots(A).root
+        return symmetric(self._roots(A).root)
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        return self._roots(A).inverse_root
+        return symmetric(self._roots(A).inverse_root)
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
         both = self._roots(A)
-        return both.root, both.inverse_root
+        return symmetric(both.root), symmetric(both.inverse_root)
 
     def _roots(self, A: Tensor) -> Roots | LastStep:
-        return iterated_roots(A, self._quintics[A.dtype], tight=True)
+        roots = iterated_roots(A, self._quintics[A.dtype], tight=True)
+        if self.iterations is None and readable(A) and isinstance(roots, LastStep):
+            stray = roots.stray
+            if stray.any() and (stray := stray & (largest(A.detach()) < torch.inf)).any():
+                return self._apart(A, stray.flatten())
+        return roots
+
+    def _apart(self, A: Tensor, stray: Tensor) -> Roots:
+        """The roots of most matrices by the iteration, of the ``stray`` through their spectrum."""
+        matrices = A.reshape(-1, *A.shape[-2:])
+        steady = iterated_roots(matrices[~stray], self._quintics[A.dtype], tight=True)
+        others = Eigh().forward(ROOTS, matrices[stray])[0]
+        order = torch.argsort(torch.argsort(stray.int(), stable=True))
+        pairs = zip((steady.root, steady.inverse_root), others, strict=True)
+        return Roots(*[torch.cat(pair)[order].view(A.shape) for pair in pairs])
