@@ -1,6 +1,6 @@
 """Running the tests that carry a mark, for a file that says how they went."""
 
-import os
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +11,15 @@ ROOT = Path(__file__).parents[1]
 
 def run(mark: str, plugin: object, tests: Sequence[str], *options: str) -> int:
     """The exit code of pytest, which the plugin listens to."""
-    os.chdir(ROOT)
-    return pytest.main(["-qq", "-m", mark, "-p", "no:cacheprovider", *options, *tests], [plugin])
+    with contextlib.chdir(ROOT):
+        given = ["-qq", "-m", mark, "-p", "no:cacheprovider", *options, *tests]
+        return pytest.main(given, [plugin])
+
+
+def collect(mark: str, plugin: object, tests: Sequence[str]) -> int:
+    """Collect the tests, and run none: for a test, whose own run is left alone."""
+    alone = [f"-pno:{name}" for name in ("faulthandler", "threadexception", "unraisableexception")]
+    return run(mark, plugin, tests, "--collect-only", "--full", *alone)
 
 
 def in_step(file: Path, tested: set[tuple[str, ...]], written: set[tuple[str, ...]]) -> bool:

@@ -8,13 +8,14 @@ the file has other cells than the tests.
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import torch
 
-from tests.marked import ROOT, in_step, run
+from tests.marked import ROOT, collect, in_step, run
 
 FILE = ROOT / "docs" / "support.json"
 TESTS = ("tests/functional", "tests/modules/test_contract.py", "tests/test_onnx.py")
@@ -23,13 +24,15 @@ TABLES = {"name": "modules", "method": "methods", "backward": "rules"}
 Cell = tuple[str, str, str]  # table, subject, property
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the marked tests and write the file, or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare the file with the tests")
-    check = parser.parse_args().check
+    check = parser.parse_args(arguments).check
     outcomes = Outcomes()
-    code = run("support", outcomes, TESTS, "--full", *(["--collect-only"] if check else []))
+    code = (
+        collect("support", outcomes, TESTS) if check else run("support", outcomes, TESTS, "--full")
+    )
     if code != pytest.ExitCode.OK:
         return code
     if not check:

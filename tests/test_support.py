@@ -3,15 +3,14 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+from tests.support import main
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
@@ -20,9 +19,7 @@ def page() -> ModuleType:
 
 
 def test_the_file_has_what_is_tested_and_no_more() -> None:
-    command = [sys.executable, "-m", "tests.support", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert main(["--check"]) == 0
 
 
 def test_every_column_has_its_meaning(page: ModuleType) -> None:

@@ -11,13 +11,14 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from benchmarks.record import surroundings
 from tests.counted import NONE
-from tests.marked import ROOT, in_step, run
+from tests.marked import ROOT, collect, in_step, run
 
 FILE = ROOT / "docs" / "reliability.json"
 AREAS = (
@@ -31,7 +32,7 @@ TESTS = tuple(f"tests/{name}" for name in FOLDERS)
 Line = tuple[str, str]  # area, what
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the marked tests and write the file, or check it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -40,10 +41,10 @@ def main() -> int:
     add("--jobs", type=int, default=2, metavar="N", help="processes, 2 by default")
     add("--output", type=Path, default=FILE, metavar="FILE", help="where to write, if not there")
     add("tests", nargs="*", default=TESTS, help="files and folders, all by default")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows = Rows()
     if options.check:
-        code = run("promise", rows, options.tests, "--collect-only", "--full")
+        code = collect("promise", rows, options.tests)
         written = {(row["area"], row["what"]) for row in json.loads(FILE.read_text())["rows"]}
         return code or int(not in_step(FILE, {*rows.found}, written))
     start = time.perf_counter()

@@ -1,19 +1,14 @@
 """The page on reliability is of a full run in which everything held, and of what is tested."""
 
 import json
-import subprocess
-import sys
 
-from tests.marked import ROOT
-from tests.reliability.__main__ import FILE, row
+from tests.reliability.__main__ import FILE, main, row
 
 PAGE = json.loads(FILE.read_text())
 
 
 def test_the_file_has_what_is_tested_and_no_more() -> None:
-    command = [sys.executable, "-m", "tests.reliability", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert main(["--check"]) == 0
 
 
 def test_it_is_of_a_full_run_in_which_everything_held() -> None:

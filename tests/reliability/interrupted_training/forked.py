@@ -1,8 +1,7 @@
-"""Examples in processes of their own, which start at once as the libraries are already there."""
+"""Examples in processes of their own."""
 
 import importlib
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.forked import CONTEXT
 
 ROOT = Path(__file__).parents[3]
 SHORT = {
@@ -29,19 +30,6 @@ SMALL = {
     "video": ("--data.batch_size=4",),
     "style_transfer": ("--data.batch_size=1", "--data.crop_size=32", "--data.image_size=32"),
 }
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "covlayers",
-        "matplotlib.figure",
-        "pytorch_lightning.cli",
-        "skimage.data",
-        "sklearn.datasets",
-        "sklearn.model_selection",
-        "torchmetrics.classification",
-        "torchvision.transforms.v2",
-    ]
-)
 
 CALLBACKS = "tests.reliability.interrupted_training.interruptions"
 Callbacks = Mapping[str, Mapping[str, Any]]

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+
+from tests.forked import CONTEXT
 
 MEETING = timedelta(seconds=60)
 LIMIT = 240.0  # seconds for all that a group does
@@ -67,9 +68,8 @@ def found(folder: str) -> dict[str, list[Any]]:
 
 def ended(work: Callable[..., None], processes: int, *arguments: Any) -> list[bool]:
     """Whether each process came to an end by itself; one that did not in time is killed."""
-    context = mp.get_context("spawn")
     started = [
-        context.Process(target=work, args=(rank, processes, *arguments))
+        CONTEXT.Process(target=work, args=(rank, processes, *arguments))
         for rank in range(processes)
     ]
     for process in started:

@@ -18,7 +18,8 @@ from unittest.mock import patch
 
 import torch
 
-from tests.reliability.interrupted_training.forked import CONTEXT, EXAMPLES, run, together
+from tests.forked import CONTEXT
+from tests.reliability.interrupted_training.forked import EXAMPLES, run, together
 
 READERS = ("common.checkpoints:WholeCheckpoints", "pytorch_lightning.plugins:TorchCheckpointIO")
 """Ours and Lightning's, for a process of their own."""

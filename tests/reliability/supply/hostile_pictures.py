@@ -14,7 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from tests.reliability.interrupted_training.forked import CONTEXT, enter
+from tests.forked import CONTEXT
+from tests.reliability.interrupted_training.forked import enter
 
 SIDE = 9460  # the square is the first above the limit of Pillow's warning
 
