@@ -21,10 +21,15 @@ from tests.examples.processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
 CONFIGS = sorted(ROOT.glob("examples/*/configs/*.yaml"))
-LIMITS = {"limit_train_batches": 4, "limit_val_batches": 4, "limit_test_batches": 4}
+LIMITS = {f"limit_{split}_batches": 2 for split in ("train", "val", "test")}
 SHORT = (CPU, "--trainer.max_epochs=3", *(f"--trainer.{name}={n}" for name, n in LIMITS.items()))
-SMALL = {"style_transfer": {"pairs": 16, "crop_size": 32, "image_size": 64}}
-"""Options of the data, of those examples that take long steps without them."""
+SMALL = {
+    "style_transfer": {
+        "data": {"pairs": 16, "crop_size": 32, "image_size": 64},
+        "model": {"num_scales": 2},
+    }
+}
+"""Options of those examples whose steps are long without them."""
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
@@ -37,10 +42,19 @@ def example(name: str, load_example: Callable[[str], SimpleNamespace]) -> Simple
     return load_example(name)
 
 
+@pytest.fixture(autouse=True)
+def coarse_figures(example: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example.common.report, "DPI", 40)
+
+
 @pytest.fixture
 def run(example: SimpleNamespace, name: str) -> Callable[..., Any]:
     """A command on little data, which has run."""
-    small = [f"--data.{option}={value}" for option, value in SMALL.get(name, {}).items()]
+    small = [
+        f"--{part}.{option}={value}"
+        for part, options in SMALL.get(name, {}).items()
+        for option, value in options.items()
+    ]
     return lambda command, *options: example.main.cli([command, *small, *options])
 
 
@@ -117,9 +131,13 @@ def test_comparison_writes_a_table_figures_and_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     experiment, trial = example.compare.EXPERIMENT, example.common.trial
-    options = experiment.recipe.data_options
+    recipe, small = experiment.recipe, SMALL.get(name, {})
     monkeypatch.setattr(trial, "Trainer", partial(trial.Trainer, **LIMITS))
-    monkeypatch.setattr(experiment.recipe, "data_options", options | SMALL.get(name, {}))
+    for part, options in small.items():
+        of_recipe = getattr(recipe, f"{part}_options")
+        monkeypatch.setattr(recipe, f"{part}_options", of_recipe | options)
+    if name == "style_transfer":
+        monkeypatch.setattr(example.flat, "SIZE", small["data"]["crop_size"])
     experiment.compare(seeds=(0,), epochs=1, output=tmp_path)
     printed = capsys.readouterr().out
     for comparison, variants in experiment.comparisons.items():
@@ -128,6 +146,6 @@ def test_comparison_writes_a_table_figures_and_numbers(
         assert all(f"\n| {variant} " in printed for variant in variants)
         assert (tmp_path / comparison / "learning_curves.png").is_file()
         if classifies(example):
-            tested = LIMITS["limit_test_batches"] * options["batch_size"]
+            tested = LIMITS["limit_test_batches"] * recipe.data_options["batch_size"]
             assert {np.sum(run["confusion"]) for run in runs} == {tested}
             assert (tmp_path / comparison / "confusion.png").is_file()
