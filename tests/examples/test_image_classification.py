@@ -25,6 +25,9 @@ FEW = (CPU, "--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")
 """Where no weight depends on how much is validated and tested."""
 
 
+THREE_EPOCHS = ("--trainer.max_epochs=3", "--data.batch_size=64")
+
+
 class StopAfterTwoEpochs(pl.Callback):
     """Interrupts a training, whatever it has planned."""
 
@@ -86,8 +89,8 @@ def test_two_processes_train_test_and_report() -> None:
 
 
 def fit(example: SimpleNamespace, *options: str) -> Path:
-    """The last checkpoint of a training in eight steps an epoch."""
-    command = example.main.cli(["fit", *FEW, "--data.batch_size=128", *options])
+    """The last checkpoint of a training."""
+    command = example.main.cli(["fit", *FEW, *options])
     return Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
 
 
@@ -103,25 +106,25 @@ def assert_resumes(example: SimpleNamespace, expected: dict[str, Tensor], *plann
 def uninterrupted(
     example: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Tensor]:
-    """The weights after four epochs."""
+    """The weights after three epochs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("uninterrupted"))
         patch.setattr(sys, "argv", ["main.py"])
         patch.setenv("PL_GLOBAL_SEED", "0")
-        return weights(fit(example, "--trainer.max_epochs=4"))
+        return weights(fit(example, *THREE_EPOCHS))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     example: SimpleNamespace, uninterrupted: dict[str, Tensor], workers: int
 ) -> None:
-    planned = ("--trainer.max_epochs=4", f"--data.num_workers={workers}")
-    assert_resumes(example, uninterrupted, *planned)
+    assert_resumes(example, uninterrupted, *THREE_EPOCHS, f"--data.num_workers={workers}")
 
 
 @pytest.mark.parametrize("norm", ["decorrelated", "pca"])
 def test_resumed_run_keeps_its_running_covariance(example: SimpleNamespace, norm: str) -> None:
-    planned = ("--trainer.max_epochs=3", "--model.milestones=[1]", f"--model.norm={norm}")
+    few = (*THREE_EPOCHS, "--trainer.limit_train_batches=8")
+    planned = (*few, "--model.milestones=[1]", f"--model.norm={norm}")
     assert_resumes(example, weights(fit(example, *planned)), *planned)
 
 
