@@ -79,10 +79,13 @@ def draw_confusion(axes: Axes, matrix: np.ndarray, names: Sequence[str]) -> None
         axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8.5)
 
 
+DPI = 160
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, and its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=DPI)
 
 
 def report(metrics: Path, matrix: np.ndarray, names: Sequence[str], path: Path) -> None:

@@ -4,9 +4,10 @@ Training pairs are crops drawn at random. Validation and test have all pairs of 
 are not trained on.
 """
 
+from functools import cache
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from common.checks import require
@@ -72,6 +73,12 @@ class StyleData(Data):
         }
 
 
+@cache
+def photograph(name: str) -> Tensor:
+    """One of ``photos.py``, :math:`(3, H, W)` in [0, 1], small; a comparison asks for it often."""
+    return v2.functional.resize(from_bytes(PHOTOS[name]()), [SHORT_SIDE])
+
+
 class Photos(StyleData):
     """The twelve photographs of ``photos.py``: six to train on, three to validate, three to test.
 
@@ -86,9 +93,7 @@ class Photos(StyleData):
     colours = (v2.RandomChannelPermutation(), v2.ColorJitter(0.4, 0.4, 0.4, 0.2))
 
     def sources(self) -> dict[str, Sources]:
-        shrink = v2.Resize(SHORT_SIDE)
         splits = {
-            split: {name: shrink(from_bytes(PHOTOS[name]())) for name in names}
-            for split, names in self.names.items()
+            split: {name: photograph(name) for name in names} for split, names in self.names.items()
         }
         return {split: Sources(photos, photos) for split, photos in splits.items()}

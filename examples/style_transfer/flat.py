@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common.trial import Options
-from data import Photos
+from data import photograph
 from module import StyleModel
 
 SIZE = 64
@@ -16,8 +16,8 @@ SIZE = 64
 
 
 def crop(name: str, top: int, left: int) -> Tensor:
-    """A square of a training photograph."""
-    return Photos().sources()["train"].styles[name][None, :, top : top + SIZE, left : left + SIZE]
+    """A square of a photograph."""
+    return photograph(name)[None, :, top : top + SIZE, left : left + SIZE]
 
 
 def styles() -> dict[str, Tensor]:

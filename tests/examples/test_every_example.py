@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,15 @@ from tests.examples.processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
 CONFIGS = sorted(ROOT.glob("examples/*/configs/*.yaml"))
-SHORT = (CPU, "--trainer.max_epochs=3", "--trainer.limit_train_batches=4")
+LIMITS = {f"limit_{split}_batches": 2 for split in ("train", "val", "test")}
+SHORT = (CPU, "--trainer.max_epochs=3", *(f"--trainer.{name}={n}" for name, n in LIMITS.items()))
+SMALL = {
+    "style_transfer": {
+        "data": {"pairs": 16, "crop_size": 32, "image_size": 64},
+        "model": {"num_scales": 2},
+    }
+}
+"""Options of those examples whose steps are long without them."""
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
@@ -33,9 +42,25 @@ def example(name: str, load_example: Callable[[str], SimpleNamespace]) -> Simple
     return load_example(name)
 
 
-def fit(example: SimpleNamespace, *options: str) -> dict[str, Any]:
+@pytest.fixture(autouse=True)
+def coarse_figures(example: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example.common.report, "DPI", 40)
+
+
+@pytest.fixture
+def run(example: SimpleNamespace, name: str) -> Callable[..., Any]:
+    """A command on little data, which has run."""
+    small = [
+        f"--{part}.{option}={value}"
+        for part, options in SMALL.get(name, {}).items()
+        for option, value in options.items()
+    ]
+    return lambda command, *options: example.main.cli([command, *small, *options])
+
+
+def fit(run: Callable[..., Any], *options: str) -> dict[str, Any]:
     """The last checkpoint of a training."""
-    command = example.main.cli(["fit", *SHORT, *options])
+    command = run("fit", *SHORT, *options)
     last = Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
     return torch.load(last, weights_only=True)
 
@@ -62,22 +87,23 @@ def test_configs_parse_and_build(
 
 
 @pytest.mark.parametrize("command", ["fit", "test", "predict"])
-def test_a_fast_run_of_every_command(example: SimpleNamespace, command: str) -> None:
-    example.main.cli([command, CPU, "--trainer.fast_dev_run=true"])
+def test_a_fast_run_of_every_command(run: Callable[..., Any], command: str) -> None:
+    run(command, CPU, "--trainer.fast_dev_run=true")
 
 
-def test_fit_reports_and_its_checkpoint_serves(example: SimpleNamespace) -> None:
-    command = example.main.cli(["fit", *SHORT])
-    run = Path(command.trainer.log_dir)
-    assert (run / "report.png").stat().st_size > 10_000
-    best = run / "checkpoints" / "best.ckpt"
-    tested = example.main.cli(["test", CPU, f"--ckpt_path={best}"]).trainer.callback_metrics
-    logged = example.common.report.read_curves(run / "metrics.csv")
+def test_fit_reports_and_its_checkpoint_serves(
+    example: SimpleNamespace, run: Callable[..., Any]
+) -> None:
+    folder = Path(run("fit", *SHORT).trainer.log_dir)
+    assert (folder / "report.png").stat().st_size > 10_000
+    best = folder / "checkpoints" / "best.ckpt"
+    tested = run("test", *SHORT, f"--ckpt_path={best}").trainer.callback_metrics
+    logged = example.common.report.read_curves(folder / "metrics.csv")
     measured = [name for name in tested if name.startswith("test_")]
     assert measured
     for name in measured:
         assert tested[name].item() == pytest.approx(logged[name][1][-1])
-    applied = example.main.cli(["predict", CPU, f"--ckpt_path={best}"])
+    applied = run("predict", CPU, f"--ckpt_path={best}")
     if classifies(example):
         check_predictions(applied)
 
@@ -91,16 +117,27 @@ def check_predictions(applied: Any) -> None:
     assert all(0 <= float(row["probability"]) <= 1 for row in rows)
 
 
-def test_bf16_mixed_stays_finite(example: SimpleNamespace) -> None:
-    checkpoint = fit(example, "--trainer.precision=bf16-mixed", "--trainer.max_epochs=1")
+def test_bf16_mixed_stays_finite(run: Callable[..., Any]) -> None:
+    checkpoint = fit(run, "--trainer.precision=bf16-mixed", "--trainer.max_epochs=1")
     floats = [value for value in checkpoint["state_dict"].values() if value.is_floating_point()]
     assert all(value.isfinite().all() for value in floats)
 
 
 def test_comparison_writes_a_table_figures_and_numbers(
-    example: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    example: SimpleNamespace,
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    experiment = example.compare.EXPERIMENT
+    experiment, trial = example.compare.EXPERIMENT, example.common.trial
+    recipe, small = experiment.recipe, SMALL.get(name, {})
+    monkeypatch.setattr(trial, "Trainer", partial(trial.Trainer, **LIMITS))
+    for part, options in small.items():
+        of_recipe = getattr(recipe, f"{part}_options")
+        monkeypatch.setattr(recipe, f"{part}_options", of_recipe | options)
+    if name == "style_transfer":
+        monkeypatch.setattr(example.flat, "SIZE", small["data"]["crop_size"])
     experiment.compare(seeds=(0,), epochs=1, output=tmp_path)
     printed = capsys.readouterr().out
     for comparison, variants in experiment.comparisons.items():
@@ -109,5 +146,6 @@ def test_comparison_writes_a_table_figures_and_numbers(
         assert all(f"\n| {variant} " in printed for variant in variants)
         assert (tmp_path / comparison / "learning_curves.png").is_file()
         if classifies(example):
-            assert len({np.sum(run["confusion"]) for run in runs}) == 1
+            tested = LIMITS["limit_test_batches"] * recipe.data_options["batch_size"]
+            assert {np.sum(run["confusion"]) for run in runs} == {tested}
             assert (tmp_path / comparison / "confusion.png").is_file()

@@ -311,7 +311,7 @@ def test_fit_writes_pictures_of_every_epoch_and_predict_those_of_the_test(
     example: SimpleNamespace,
 ) -> None:
     short = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=2"]
-    small = ["--data.image_size=64", "--data.crop_size=32"]
+    small = ["--data.image_size=64", "--data.crop_size=32", "--model.num_scales=2"]
     run = Path(example.main.cli(["fit", CPU, *short, *small]).trainer.log_dir)
     drawn = {path.name for path in run.glob("*.png")}
     assert drawn == {"epoch_000.png", "epoch_001.png", "report.png", "test.png"}

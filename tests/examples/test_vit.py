@@ -146,8 +146,9 @@ def test_normalised_cross_spectrum_is_a_multiple(example: SimpleNamespace, build
 def test_fit_draws_what_the_head_takes(
     example: SimpleNamespace, head: str, figures: set[str]
 ) -> None:
-    short = ("accelerator=cpu", "max_epochs=1", "limit_train_batches=2", "log_every_n_steps=1")
-    options = [f"--trainer.{option}" for option in short]
+    short = ("accelerator=cpu", "max_epochs=1", "log_every_n_steps=1")
+    limits = (f"limit_{split}_batches=2" for split in ("train", "val", "test"))
+    options = [f"--trainer.{option}" for option in (*short, *limits)]
     command = example.main.cli(["fit", *options, f"--model.head={head}"])
     drawn = list(Path(command.trainer.log_dir).glob("*.png"))
     assert {path.name for path in drawn} == figures
