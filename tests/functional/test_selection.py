@@ -14,7 +14,7 @@ from tests.properties import spd
 FUNCTIONS = {"sqrtm": SQRT, "invsqrtm": INVSQRT, "logm": LOG}
 
 
-@pytest.mark.parametrize(("function", "method"), product(FUNCTIONS, F.METHODS))
+@pytest.mark.parametrize(("function", "method"), [*product(FUNCTIONS, F.METHODS)])
 def test_says_what_runs(function: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     A = spd(3).float()
     if function == "logm" and method not in ("auto", "eigh"):
