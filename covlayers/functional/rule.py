@@ -104,7 +104,7 @@ class Rule(Backward):
         return outputs[0], vjp
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: a compiled graph on torch 2.11 builds no frozen one
 class Applied:
     """One function by a method, with the derivative of a rule: from matrices to matrices."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.function import exporting
+from covlayers.functional._base.function import compiling, exporting
 
 # Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
 # entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
@@ -58,6 +58,9 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
     if shrinkage is not None:
         mean = trace(cov) / max(cov.shape[-1], 1)
         return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
+    if compiling():
+        # With dynamic=True eps is a symbol. As a keyword's value it would have all traced twice.
+        return cov + eps * identity_like(cov)
     return torch.add(cov, identity_like(cov), alpha=eps) if eps else cov
 
 
