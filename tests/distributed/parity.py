@@ -39,10 +39,9 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
         8, 2, statistics=("bw", "iw", "bn", "in", "ln")
     ),
 }
-COMPILED = ("zca", "IterNorm", "switchable")
-# Their graphs are those of "unequal", whose counts are tensors, and of "three", which has no
-# samples on one process.
-TRACED_BY_OTHERS = ("equal", "empty")
+# Compiled, "equal" and "empty" shards are traced as "unequal" and "three" ones: counts are tensors,
+# and "three" has a process without samples.
+COMPILED = {"unequal": ("zca", "IterNorm", "switchable"), "three": ("zca",)}
 DOUBLE = ("pca", "pca_cor")  # whose gradient multiplies rounding by the inverse of the gaps
 
 Result = dict[str, Tensor]
@@ -60,8 +59,7 @@ def cases(processes: int) -> list[Case]:
     """All that run on that many processes."""
     shards = [name for name, sizes in SHARDS.items() if len(sizes) == processes]
     eager = [Case(layer, name, False) for layer, name in product(LAYERS, shards)]
-    compiled = [name for name in shards if name not in TRACED_BY_OTHERS]
-    return eager + [Case(layer, name, True) for layer, name in product(COMPILED, compiled)]
+    return eager + [Case(layer, name, True) for name in shards for layer in COMPILED.get(name, ())]
 
 
 def network(case: Case) -> nn.Sequential:
