@@ -50,8 +50,11 @@ def main() -> None:
         elif kernel.numel():
             records.append((what, error(kernel, expected), allowed))
 
-    sizes = [2, 5, 16, 17, 33, 64]
-    cases = [*product(sizes, [(3,)], [1e2, 1e4]), *product([5, 17], [(), (0,), (2, 2)], [1e2])]
+    cases = [
+        *product([2, 5, 16, 17], [(3,)], [1e2, 1e4]),
+        *product([33, 64], [(1,)], [1e2, 1e4]),
+        *product([5, 17], [(), (0,), (2, 2)], [1e2]),
+    ]
     for n, batch, condition in cases:
         case = f"n={n} batch={batch} condition={condition:.0e}"
         grows = condition * EPS  # measured: 3.9e-6 of 1.2e-5, and 2.7e-4 of 1.2e-3
