@@ -8,7 +8,7 @@ from torch import Tensor
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout, Order
 
-FEW = 256  # positions whose every sum is taken in float64; of more it would cost a pass
+FEW = 64  # positions whose mean one call gives to two roundings; more positions would add to them
 
 Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
 """Mean ``(G, c, 1)``, covariance ``(G, c, c)`` and number of positions, over all processes."""
@@ -17,13 +17,12 @@ Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
 def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Statistics]:
     """``x (N, C, *)`` about its mean, ``(K, c, M)`` as the layout has it, and its statistics."""
     n = layout.N * layout.M
-    wide = x.dtype if x.device.type == "mps" else torch.float64  # which MPS has not
     if layout.order is Order.JOINED and 0 < n <= FEW:
         z = layout.joined(x)
-        own = z.mean(-1, keepdim=True, dtype=wide).to(z.dtype)
+        own = z.mean(-1, keepdim=True)
         centered = z.sub_(own)
     else:
-        own = mean_of_sums(x, wide).view(layout.G, layout.c, 1)
+        own = mean_of_sums(x).view(layout.G, layout.c, 1)
         centered = layout.centered(x, own)
     scatter = layout.total(gram(centered))
     if group is None:
@@ -33,8 +32,9 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Stati
     return centered + layout.each(own - mean), (mean, cov, count)
 
 
-def mean_of_sums(x: Tensor, wide: torch.dtype) -> Tensor:
-    """The mean ``(C,)`` of ``x (N, C, *)``, nearly rounded once: samples add up in ``wide``."""
+def mean_of_sums(x: Tensor) -> Tensor:
+    """The mean ``(C,)`` of ``x (N, C, *)``, nearly rounded once: samples add up in float64."""
+    wide = x.dtype if x.device.type == "mps" else torch.float64  # which MPS has not
     positions = tuple(range(2, x.dim()))
     sums = x.sum(positions) if positions else x
     n = max(x.numel() // max(x.shape[1], 1), 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.functional._base.function import NO_GRAPH_TASK, compiling, graph_task, readable
-from covlayers.functional._base.linalg import cast, identity_like
+from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
@@ -112,7 +112,6 @@ class RunningMoments(ChannelAffine):
             )
         return None if group is None else group.group_name
 
-    @torch.no_grad()
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite.
 
@@ -123,12 +122,11 @@ class RunningMoments(ChannelAffine):
             return
         if not compiling() and graph_task() != NO_GRAPH_TASK:
             return
-        # The sum of the variances is finite only if all of the mean and the covariance is.
-        total = cov.diagonal(dim1=-2, dim2=-1).sum()
+        # A covariance is finite only if all of the mean is.
         valid: Tensor | None = None
-        if not (readable(total) and isinstance(count, int)):
-            valid = (total < torch.inf) & (count > 1)
-        elif not (math.isfinite(total) and count > 1):
+        if not (readable(cov) and isinstance(count, int)):
+            valid = cov.isfinite().all() & (count > 1)
+        elif count < 2 or not (math.isfinite(cov.sum()) or cov.isfinite().all()):
             return
         self.num_batches_tracked.add_(1 if valid is None else valid)
         momentum: float | Tensor | None = self.momentum
@@ -136,7 +134,7 @@ class RunningMoments(ChannelAffine):
             momentum = 1 / self.num_batches_tracked.clamp_min(1).to(mean.dtype)
         unbiased = cov * (count / (count - 1 + (count == 1)))
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            batch = cast(batch, running.dtype)
+            batch = batch.to(running.dtype)
             if valid is None:
                 running.lerp_(batch, momentum)
             else:
