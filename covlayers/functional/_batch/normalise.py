@@ -68,7 +68,7 @@ def batch_transform(
     layout = Layout.of(x, num_groups)
     with no_autocast(x):
         if compiling() or transformed() or not _tracked(x, weight, bias):
-            y, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
+            y, _, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
             return y, mean.detach().flatten(), cov.detach(), positions
         work = _Work(way, layout, group)
         y = _BatchTransform.apply(x, weight, bias, work)
@@ -107,20 +107,22 @@ def _steps(
     matrix: Callable[[Tensor], Tensor],
     layout: Layout,
     group: str | None,
-) -> tuple[Tensor, Statistics]:
+) -> tuple[Tensor, Tensor, Statistics]:
+    """The output, the matrices with the scale in them, and the statistics."""
     centered, statistics = moments(full(x), layout, group)
     V = matrix(statistics[1])
     if weight is not None:
         V = layout.column(weight, V.dtype) * V
     shift = None if bias is None else layout.column(bias, V.dtype)
     y = layout.merge(layout.affine(V, centered, shift))
-    return cast(y, x.dtype), statistics
+    return cast(y, x.dtype), V, statistics
 
 
 class _Work:
     """What the Function is told beside tensors, and the statistics that it leaves."""
 
     statistics: Statistics
+    V: Tensor
     W: Tensor
     twice: Vjp  # from a gradient for W to twice the symmetric one for the covariance
 
@@ -151,7 +153,7 @@ class _BatchTransform(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
     ) -> Tensor:
-        y, work.statistics = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        y, work.V, work.statistics = _steps(x, weight, bias, work.matrix, work.layout, work.group)
         ctx.save_for_backward(x, weight, bias)
         ctx.work = work
         return y.detach()  # no view, which an operation in place could not see through
@@ -166,12 +168,11 @@ class _BatchTransform(torch.autograd.Function):
                 return *_differentiate_steps(ctx, grad, x, weight, bias), None
             g = layout.split(full(grad))
             centered = layout.centered(full(x), mean)
-            gamma = 1.0 if weight is None else layout.column(weight, W.dtype)
             gV = layout.total(g.bmm(centered.mT))
             gsum = layout.total(g.sum(-1, keepdim=True))
             gweight = None if weight is None else cast((gV * W).sum(-1).flatten(), weight.dtype)
             gbias = None if bias is None else cast(gsum.flatten(), bias.dtype)
-            gW = gamma * gV
+            gW = gV if weight is None else layout.column(weight, W.dtype) * gV
             if work.group is not None:
                 packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
                 parts = packed.split([gsum.numel(), gW.numel()])
@@ -180,7 +181,7 @@ class _BatchTransform(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
                 gcov = regularized(work.twice(gW), 0.0, work.way.shrinkage)
-                Vt = (gamma * W).mT
+                Vt = work.V.mT
                 gmean = Vt.bmm(gsum)
                 if isinstance(positions, Tensor):  # which the host does not wait for
                     gcov, gmean, positions = gcov / positions, gmean / positions, 1
