@@ -112,6 +112,7 @@ class RunningMoments(ChannelAffine):
             )
         return None if group is None else group.group_name
 
+    @torch.no_grad()
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite.
 
