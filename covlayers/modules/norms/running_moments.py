@@ -123,10 +123,10 @@ class RunningMoments(ChannelAffine):
             return
         if not compiling() and graph_task() != NO_GRAPH_TASK:
             return
-        # A covariance is finite only if all of the mean is.
+        # A covariance is finite only if all of the mean is, and if its variances are.
         valid: Tensor | None = None
         if not (readable(cov) and isinstance(count, int)):
-            valid = cov.isfinite().all() & (count > 1)
+            valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
         elif count < 2 or not (math.isfinite(cov.sum()) or cov.isfinite().all()):
             return
         self.num_batches_tracked.add_(1 if valid is None else valid)
