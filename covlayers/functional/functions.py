@@ -55,7 +55,7 @@ class InverseSquareRoot(MatrixFunction):
         return -0.5 * values.rsqrt() / values
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.addcmul(-a * b.sqrt(), a.sqrt(), b, value=-1).reciprocal_()
+        return (a * b.sqrt()).add_(a.sqrt() * b).reciprocal_().neg_()
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor

@@ -77,11 +77,9 @@ class Layout(NamedTuple):
         return cast(v, dtype).view(self.G, self.c, 1)
 
     def each(self, V: Tensor) -> Tensor:
-        """Matrices ``(G, k, c)`` as one for each of ``K``."""
-        if self.order is not Order.BY_SAMPLES:
+        """Matrices ``(G, k, c)`` as one for each of ``K``, or as one that broadcasts to all."""
+        if self.order is not Order.BY_SAMPLES or self.G == 1:
             return V
-        if self.G == 1:
-            return V.expand(self.N, -1, -1)
         return V.expand(self.N, *V.shape).reshape(self.N * self.G, *V.shape[1:])
 
     def total(self, products: Tensor) -> Tensor:
@@ -104,8 +102,9 @@ class Layout(NamedTuple):
         return total.baddbmm_(*self._factors(V, z), alpha=factor)
 
     def _factors(self, V: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        V = self.each(V)
-        return (z.mT, V.mT) if self.order is Order.BY_ROWS else (V, z)
+        if self.order is Order.BY_ROWS:
+            return z.mT, V.mT
+        return self.each(V).expand(z.shape[0], -1, -1), z
 
     def merge(self, product: Tensor) -> Tensor:
         """A product as ``(N, C, *)``, with the strides that a BatchNorm of PyTorch gives."""
@@ -167,7 +166,7 @@ def formatted_gradient(x: Tensor) -> Tensor:
 
     The compiler, which chooses the formats in its own graphs, is left alone.
     """
-    if compiling() or not (torch.is_grad_enabled() and x.requires_grad):
+    if not (torch.is_grad_enabled() and x.requires_grad) or compiling():
         return x
     formatted: Tensor = _formatted(x)
     return formatted

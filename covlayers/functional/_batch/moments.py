@@ -19,7 +19,7 @@ def moments(x: Tensor, layout: Layout, group: str | None) -> tuple[Tensor, Stati
     n = layout.N * layout.M
     if layout.order is Order.JOINED and 0 < n <= FEW:
         z = layout.joined(x)
-        own = z.mean(-1, keepdim=True)
+        own = z.sum(-1, keepdim=True).div_(n)
         centered = z.sub_(own)
     else:
         own = mean_of_sums(x).view(layout.G, layout.c, 1)
@@ -60,6 +60,7 @@ def joint_moments(
         about_zero = scatter.double() + count * outer(wide)
         packed = torch.cat([count.double()[None], (count * wide).flatten(), about_zero.flatten()])
         n, sums, squares = all_sum(packed, group).split([1, mean.numel(), scatter.numel()])
+        n = n.detach()  # nothing changes a count, but it was summed with what has a graph
         wide = sums.view_as(mean) / n.clamp_min(1)
         scatter = (squares.view_as(scatter) - n * outer(wide)).to(scatter.dtype)
         count, mean = n[0].to(count.dtype), wide.to(mean.dtype)

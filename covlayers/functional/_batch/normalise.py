@@ -23,7 +23,7 @@ from torch import Tensor
 
 from covlayers.functional._base.function import compiling, recorded, transformed
 from covlayers.functional._base.linalg import cast, regularized
-from covlayers.functional._base.tensors import autocasts, full, no_autocast
+from covlayers.functional._base.tensors import autocasts, full
 from covlayers.functional._batch.collective import all_sum
 from covlayers.functional._batch.memory_layout import Layout, formatted_gradient
 from covlayers.functional._batch.moments import Statistics, moments
@@ -65,21 +65,18 @@ def batch_transform(
         num_groups: of channels.
         group: name of the process group over which statistics are taken, or None.
     """
+    if autocasts(x):
+        with torch.autocast(x.device.type, enabled=False):
+            return batch_transform(x, weight, bias, way, num_groups, group)
     layout = Layout.of(x, num_groups)
-    with no_autocast(x):
-        if compiling() or transformed() or not _tracked(x, weight, bias):
-            y, _, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
-            return y, mean.detach().flatten(), cov.detach(), positions
-        work = _Work(way, layout, group)
-        y = _BatchTransform.apply(x, weight, bias, work)
-        mean, cov, positions = work.statistics
-        return y, mean.flatten(), cov, positions
-
-
-def _tracked(*inputs: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(
-        [one is not None and one.requires_grad for one in inputs]
-    )
+    tracked = any([one is not None and one.requires_grad for one in (x, weight, bias)])
+    if compiling() or transformed() or not (tracked and torch.is_grad_enabled()):
+        y, _, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
+        return y, mean.detach().flatten(), cov.detach(), positions
+    work = _Work(way, layout, group)
+    y = _BatchTransform.apply(x, weight, bias, work)
+    mean, cov, positions = work.statistics
+    return y, mean.flatten(), cov, positions
 
 
 def affine_transform(
@@ -87,7 +84,7 @@ def affine_transform(
 ) -> Tensor:
     """The same with a given mean ``(C,)`` and matrices ``W (G, c, c)``."""
     if autocasts(x):
-        with no_autocast(x):
+        with torch.autocast(x.device.type, enabled=False):
             return affine_transform(x, weight, bias, mean, W)
     z = full(formatted_gradient(x))
     W = cast(W, z.dtype)
@@ -160,35 +157,37 @@ class _BatchTransform(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if autocasts(grad):
+            with torch.autocast(grad.device.type, enabled=False):
+                return _BatchTransform.backward(ctx, grad)
         x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiate_steps(ctx, grad, x, weight, bias), None
         work = ctx.work
         layout, W, (mean, _, positions) = work.layout, work.W, work.statistics
-        with no_autocast(grad):
-            if torch.is_grad_enabled():
-                return *_differentiate_steps(ctx, grad, x, weight, bias), None
-            g = layout.split(full(grad))
-            centered = layout.centered(full(x), mean)
-            gV = layout.total(g.bmm(centered.mT))
-            gsum = layout.total(g.sum(-1, keepdim=True))
-            gweight = None if weight is None else cast((gV * W).sum(-1).flatten(), weight.dtype)
-            gbias = None if bias is None else cast(gsum.flatten(), bias.dtype)
-            gW = gV if weight is None else layout.column(weight, W.dtype) * gV
-            if work.group is not None:
-                packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
-                parts = packed.split([gsum.numel(), gW.numel()])
-                gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
-            gx = None
-            if ctx.needs_input_grad[0]:
-                # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
-                gcov = regularized(work.twice(gW), 0.0, work.way.shrinkage)
-                Vt = work.V.mT
-                gmean = Vt.bmm(gsum)
-                if isinstance(positions, Tensor):  # which the host does not wait for
-                    gcov, gmean, positions = gcov / positions, gmean / positions, 1
-                share = 1 / max(positions, 1)
-                gz = layout.affine(Vt, g, gmean, -share)
-                gz = layout.add_product(gz, gcov, centered, share)
-                gx = cast(layout.merge(gz), x.dtype)
+        g = layout.split(full(grad))
+        centered = layout.centered(full(x), mean)
+        gV = layout.total(g.bmm(centered.mT))
+        gsum = layout.total(g.sum(-1, keepdim=True))
+        gweight = None if weight is None else cast((gV * W).sum(-1).flatten(), weight.dtype)
+        gbias = None if bias is None else cast(gsum.flatten(), bias.dtype)
+        gW = gV if weight is None else layout.column(weight, W.dtype) * gV
+        if work.group is not None:
+            packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
+            parts = packed.split([gsum.numel(), gW.numel()])
+            gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
+        gx = None
+        if ctx.needs_input_grad[0]:
+            # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
+            gcov = regularized(work.twice(gW), 0.0, work.way.shrinkage)
+            Vt = work.V.mT
+            gmean = Vt.bmm(gsum)
+            if isinstance(positions, Tensor):  # which the host does not wait for
+                gcov, gmean, positions = gcov / positions, gmean / positions, 1
+            share = 1 / max(positions, 1)
+            gz = layout.affine(Vt, g, gmean, -share)
+            gz = layout.add_product(gz, gcov, centered, share)
+            gx = cast(layout.merge(gz), x.dtype)
         return gx, gweight, gbias, None
 
 

@@ -112,11 +112,10 @@ class RunningMoments(ChannelAffine):
             )
         return None if group is None else group.group_name
 
-    @torch.no_grad()
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite.
 
-        A forward pass that runs within a backward pass recomputes, under activation checkpointing,
+        The statistics of the batch come without a graph. A forward pass that runs within a backward pass recomputes, under activation checkpointing,
         what the averages have seen.
         """
         if not (self.track_running_stats and self.training):
@@ -125,7 +124,7 @@ class RunningMoments(ChannelAffine):
             return
         # A covariance is finite only if all of the mean is, and if its variances are.
         valid: Tensor | None = None
-        if not (readable(cov) and isinstance(count, int)):
+        if not (isinstance(count, int) and readable(cov)):
             valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
         elif count < 2 or not (math.isfinite(cov.sum()) or cov.isfinite().all()):
             return
@@ -134,12 +133,14 @@ class RunningMoments(ChannelAffine):
         if momentum is None:
             momentum = 1 / self.num_batches_tracked.clamp_min(1).to(mean.dtype)
         unbiased = cov * (count / (count - 1 + (count == 1)))
+        if cov.dtype != self.running_cov.dtype:
+            mean, unbiased = mean.to(self.running_mean.dtype), unbiased.to(self.running_cov.dtype)
+        if valid is None:
+            self.running_mean.lerp_(mean, momentum)
+            self.running_cov.lerp_(unbiased, momentum)
+            return
         for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            batch = batch.to(running.dtype)
-            if valid is None:
-                running.lerp_(batch, momentum)
-            else:
-                running.copy_(torch.where(valid, torch.lerp(running, batch, momentum), running))
+            running.copy_(torch.where(valid, torch.lerp(running, batch, momentum), running))
 
     def extra_repr(self) -> str:
         """The options."""
