@@ -69,6 +69,16 @@ class MatrixFunction(ABC):
     def f(self, values: Tensor) -> Tensor:
         """The function of the eigenvalues ``values``, ``(*, n)``, each by itself."""
 
+    def of_raised(self, values: Tensor, null: Tensor | None) -> Tensor:
+        """``f`` of eigenvalues raised out of the noise; a positive power of a zero one is zero.
+
+        Args:
+            values: the eigenvalues, ``(*, n)``.
+            null: which of them may be zero, ``(*, n)``; None if none may.
+        """
+        f = self.f(values)
+        return f.masked_fill(null, 0.0) if null is not None and self.exponent > 0 else f
+
     @abstractmethod
     def df(self, values: Tensor) -> Tensor:
         """Its derivative at each of ``values``, ``(*, n)``."""
@@ -211,8 +221,8 @@ class SpectralMethod(Method):
         """Eigenvalues ``(*, n)`` ascending and eigenvectors ``(*, n, n)`` of ``A``."""
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
-        spectrum = Spectrum(*self.decompose(A))
+        spectrum, null = Spectrum(*self.decompose(A)), None
         if any([fn.positive for fn in fns]):
-            spectrum = positive(spectrum)
+            spectrum, null = positive(spectrum)
         values, vectors, _ = spectrum
-        return tuple([of_spectrum(vectors, fn.f(values)) for fn in fns]), spectrum
+        return tuple([of_spectrum(vectors, fn.of_raised(values, null)) for fn in fns]), spectrum

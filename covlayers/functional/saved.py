@@ -43,7 +43,7 @@ class Saved:
 
         Its residual is what the spectrum lacks of ``UᵀAU``, from a method that refines, else None.
         """
-        return self.known_spectrum or decompose_positive(self.input)
+        return self.known_spectrum or decompose_positive(self.input).spectrum
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -50,7 +50,7 @@ class EighSolver(LyapunovSolver):
     r"""Elementwise in the eigenbasis of ``S``: :math:`\tilde X_{ij} = \tilde Q_{ij}/(s_i+s_j)`."""
 
     def prepare(self, S: Tensor) -> tuple[Tensor, ...]:
-        return decompose_positive(S)[:2]
+        return decompose_positive(S).spectrum[:2]
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
         values, vectors = known

@@ -107,7 +107,7 @@ def _pca(method: MethodLike, backward: BackwardLike) -> Whitening:
 
 
 def _rotated(method: SpectralMethod, rule: GapRule | Autograd, cov: Tensor) -> Tensor:
-    values, vectors, _ = positive(Spectrum(*decomposed(cov, method, rule)))
+    values, vectors, _ = positive(Spectrum(*decomposed(cov, method, rule))).spectrum
     return (values.rsqrt().unsqueeze(-1) * vectors.mT).flip(-2)
 
 

@@ -22,6 +22,13 @@ class Spectrum(NamedTuple):
     residual: Tensor | None = None  # R, (*, n, n), of a method that refines
 
 
+class Raised(NamedTuple):
+    """A spectrum raised out of the rounding noise, and what was noise in it."""
+
+    spectrum: Spectrum
+    null: Tensor | None  # (*, n), whether an eigenvalue may be zero; None if none may
+
+
 def decompose(A: Tensor) -> Spectrum:
     """The spectrum of symmetric matrices ``(*, n, n)``.
 
@@ -33,7 +40,7 @@ def decompose(A: Tensor) -> Spectrum:
     return _checked(A, _at_once(A))
 
 
-def decompose_positive(A: Tensor, dtype: torch.dtype | None = None) -> Spectrum:
+def decompose_positive(A: Tensor, dtype: torch.dtype | None = None) -> Raised:
     """``positive(decompose(A), dtype)``, with one look at the eigenvalues in the usual case.
 
     Raises:
@@ -42,8 +49,8 @@ def decompose_positive(A: Tensor, dtype: torch.dtype | None = None) -> Spectrum:
     spectrum = _at_once(A)
     if spectrum is not None and A.numel():
         low, high = torch.aminmax(spectrum.values)
-        if low.item() > torch.finfo(dtype or A.dtype).eps * high.item():
-            return spectrum  # all are finite, and none is raised
+        if low.item() > A.shape[-1] * torch.finfo(dtype or A.dtype).eps * high.item():
+            return Raised(spectrum, None)  # all are finite and far above the noise
     return positive(_checked(A, spectrum), dtype)
 
 
@@ -87,12 +94,21 @@ def _or_in_float64(A: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(A.dtype), vectors.to(A.dtype)
 
 
-def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Spectrum:
+def noise(n: int, dtype: torch.dtype) -> float:
+    r"""How large rounding leaves an eigenvalue of zero, in units of :math:`\lambda_{\max}`.
+
+    Measured for covariances of 64 to 1024 channels: up to :math:`0.6 \sqrt n \epsilon`.
+    """
+    return n**0.5 * torch.finfo(dtype).eps
+
+
+def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Raised:
     r"""The spectrum of positive semi-definite matrices, raised out of the rounding noise.
 
     Eigenvalues below :math:`\epsilon \lambda_{\max}` (machine epsilon) are raised to it, those
     of a zero matrix to :math:`\text{tiny}^{3/8}`. A matrix with an eigenvalue below
-    :math:`-0.01 \max|\lambda|` has no real root, and gives NaN.
+    :math:`-0.01 \max|\lambda|` has no real root, and gives NaN. Eigenvalues up to
+    :math:`\sqrt n \epsilon \lambda_{\max}` may be zero.
 
     Args:
         spectrum: of the matrices.
@@ -100,8 +116,10 @@ def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Spectrum:
     """
     values, vectors, residual = spectrum
     dtype = dtype or values.dtype
-    known, eps = values.detach(), torch.finfo(dtype).eps
-    indefinite = known[..., :1] < -BEYOND_ROUNDING * known[..., -1:]
-    floor = nonzero(eps * known[..., -1:], dtype)
+    known = values.detach()
+    highest = known[..., -1:]
+    indefinite = known[..., :1] < -BEYOND_ROUNDING * highest
+    floor = nonzero(torch.finfo(dtype).eps * highest, dtype)
     raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))
-    return Spectrum(raised, vectors, residual)
+    null = raised.detach() <= torch.maximum(noise(values.shape[-1], dtype) * highest, floor)
+    return Raised(Spectrum(raised, vectors, residual), null)

@@ -20,27 +20,29 @@ import math
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import Spectrum, positive
+from covlayers.functional._base.decomposition import Raised, Spectrum, noise, positive
 from covlayers.functional._base.linalg import into_basis, out_of_basis, symmetric
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.functions import SQRT
 
 
-def with_residual(A: Tensor, vectors: Tensor) -> Spectrum:
+def with_residual(A: Tensor, vectors: Tensor) -> Raised:
     """The spectrum with eigenvalues from the diagonal of ``UᵀAU``, and ``R``, the rest of it."""
     R = symmetric(into_basis(vectors, A))  # rounding is not, and L would magnify it
     diagonal = R.diagonal(dim1=-2, dim2=-1)
-    spectrum = positive(Spectrum(diagonal.clone(), vectors, R))
+    raised = positive(Spectrum(diagonal.clone(), vectors, R))
     diagonal.zero_()
-    return spectrum
+    return raised
 
 
-def refined(fn: MatrixFunction, spectrum: Spectrum) -> Tensor:
+def refined(fn: MatrixFunction, spectrum: Spectrum, null: Tensor | None) -> Tensor:
     """``f(A)``."""
     values, vectors, R = spectrum
     assert R is not None
     F = _first_order(fn, values, R)
-    F.diagonal(dim1=-2, dim2=-1).add_(fn.f(values))
+    if fn.exponent > 0 and null is not None:  # between null directions all is noise
+        F = F.masked_fill(null.unsqueeze(-1) & null.unsqueeze(-2), 0.0)
+    F.diagonal(dim1=-2, dim2=-1).add_(fn.of_raised(values, null))
     return out_of_basis(vectors, F)
 
 
@@ -69,8 +71,7 @@ def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor
 
 
 def _above_noise(values: Tensor) -> Tensor:
-    noise = torch.finfo(values.dtype).eps * values.shape[-1] ** 0.5
-    return torch.maximum(values, noise * values[..., -1:])
+    return torch.maximum(values, noise(values.shape[-1], values.dtype) * values[..., -1:])
 
 
 def _differences(fn: MatrixFunction, values: Tensor) -> Tensor:

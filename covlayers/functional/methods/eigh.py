@@ -17,9 +17,11 @@ class Eigh(SpectralMethod):
     r"""Symmetric eigendecomposition, :math:`f(A) = U f(\Lambda) U^\top`.
 
     Eigenvalues below :math:`\epsilon\lambda_{\max}`, where rounding has the say, are raised to it:
-    a rank-deficient matrix gives the finite result of the regularised matrix. A matrix
-    with an eigenvalue below :math:`-0.01 \max|\lambda|` gives NaN. Cost: about :math:`9n^3`
-    operations.
+    a rank-deficient matrix has the finite logarithm, negative powers and gradients of the
+    regularised matrix. In a positive power, which divides by nothing, eigenvalues up to
+    :math:`\sqrt n\, \epsilon \lambda_{\max}`, as large as rounding leaves a zero, count as zero. A
+    matrix with an eigenvalue below :math:`-0.01 \max|\lambda|` gives NaN. Cost: about
+    :math:`9n^3` operations.
 
     The decomposition is exact for a matrix as close to :math:`A` as the rounding of
     :math:`\lambda_{\max}`, which is far for the small eigenvalues of an ill-conditioned one. With
@@ -65,13 +67,18 @@ class Eigh(SpectralMethod):
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         if self.refine and not _small(A):
-            spectrum = with_residual(A, decompose(A).vectors)
-            return tuple([refined(fn, spectrum) for fn in fns]), spectrum
+            spectrum, null = with_residual(A, decompose(A).vectors)
+            return tuple([refined(fn, spectrum, null) for fn in fns]), spectrum
         wide = A.double() if self.refine else A
-        positive = any([fn.positive for fn in fns])
-        spectrum = decompose_positive(wide, A.dtype) if positive else decompose(wide)
+        if any([fn.positive for fn in fns]):
+            spectrum, null = decompose_positive(wide, A.dtype)
+        else:
+            spectrum, null = decompose(wide), None
         values, vectors, _ = spectrum
-        outputs = [of_spectrum(vectors, fn.f(values)) for fn in fns]
+        if null is None:
+            outputs = [of_spectrum(vectors, fn.f(values)) for fn in fns]
+        else:
+            outputs = [of_spectrum(vectors, fn.of_raised(values, null)) for fn in fns]
         return tuple([Y.to(A.dtype) for Y in outputs] if self.refine else outputs), spectrum
 
 

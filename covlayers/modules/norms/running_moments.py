@@ -115,8 +115,8 @@ class RunningMoments(ChannelAffine):
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite.
 
-        The statistics of the batch come without a graph. A forward pass that runs within a backward pass recomputes, under activation checkpointing,
-        what the averages have seen.
+        The statistics of the batch come without a graph. A forward pass that runs within a backward
+        pass recomputes, under activation checkpointing, what the averages have seen.
         """
         if not (self.track_running_stats and self.training):
             return
