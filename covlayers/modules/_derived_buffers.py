@@ -3,12 +3,13 @@
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from covlayers.functional._base.function import compiling
+from covlayers.modules._statistic_buffers import StatisticBuffers
 
 
-class DerivedBuffers(nn.Module):
+class DerivedBuffers(StatisticBuffers):
     """A module that derives some of its buffers from others, and reads no outdated ones.
 
     A subclass offers ``sources``, ``derivable`` and ``derive``, and calls ``refresh`` before it
@@ -66,7 +67,7 @@ class DerivedBuffers(nn.Module):
             self.refresh()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         # What was not derived before may be memory that nothing has been written to.
         if self.derived:
             self.outdate()

@@ -123,8 +123,8 @@ def _affine(norm: CovarianceNorm) -> Affine:
 
 def _pointwise(affine: Affine, norm: CovarianceNorm) -> PointwiseAffine:
     G, c, _ = affine.V.shape
-    weight = affine.V.view(G * c, c, 1, 1).to(norm.running_mean)
-    return PointwiseAffine(weight, affine.b.flatten().to(norm.running_mean), G)
+    like = norm.running_mean if norm.weight is None else norm.weight
+    return PointwiseAffine(affine.V.view(G * c, c, 1, 1).to(like), affine.b.flatten().to(like), G)
 
 
 def _merge(affine: Affine, model: nn.Module, neighbour: Neighbour) -> None:

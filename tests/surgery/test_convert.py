@@ -84,7 +84,9 @@ def test_options_come_before_what_the_batchnorm_has() -> None:
     assert norm.weight is not None
     meta = convert_batchnorm(nn.BatchNorm2d(6, device="meta", dtype=torch.bfloat16).eval())
     assert meta.running_cov.is_meta
-    assert meta.running_cov.dtype == torch.bfloat16
+    assert meta.weight is not None
+    assert meta.weight.dtype == torch.bfloat16
+    assert meta.running_cov.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

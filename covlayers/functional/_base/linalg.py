@@ -82,11 +82,12 @@ def trace(A: Tensor) -> Tensor:
 def standardized(cov: Tensor) -> tuple[Tensor, Tensor]:
     """The correlation matrix ``s_i cov_ij s_j`` and the scale ``s``, finite for zero variances."""
     variances = cov.diagonal(dim1=-2, dim2=-1)
+    constant = variances <= 0  # a small variance is one: features have scales of their own
     floor = nonzero(torch.finfo(cov.dtype).eps * variances.detach().amax(-1, keepdim=True))
-    scale = torch.maximum(variances, floor).rsqrt()
+    scale = torch.where(constant, floor, variances).rsqrt()
     correlation = scale[..., :, None] * cov * scale[..., None, :]
     # A constant channel correlates with itself alone.
-    return correlation + torch.diag_embed((variances < floor).to(cov.dtype)), scale
+    return correlation + torch.diag_embed(constant.to(cov.dtype)), scale
 
 
 def frobenius_norm(A: Tensor) -> Tensor:

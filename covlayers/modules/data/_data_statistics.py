@@ -9,7 +9,7 @@ from torch import Tensor
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._base.tensors import HALVES, check_same, no_autocast
+from covlayers.functional._base.tensors import check_same, no_autocast
 from covlayers.modules._derived_buffers import DerivedBuffers
 from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.data._observations import (
@@ -40,6 +40,7 @@ class DataStatistics(DerivedBuffers):
         self.patch_size = patch_size
         self.num_features = chosen_features(num_features, patch_size)
         self._fitted = False  # as last seen outside of a compiled graph
+        self._any_dtype = factory.get("dtype") is None
         D = 0 if self.num_features is None else number(self.num_features)
         self.register_buffer("mean", torch.zeros(D, **factory))
         self.register_buffer("covariance", torch.zeros(D, D, **factory))
@@ -91,16 +92,17 @@ class DataStatistics(DerivedBuffers):
                     f"x must hold at least {at_least} observations, got {len(rows)} in shape "
                     f"{tuple(x.shape)}; pass more data, or a batch at a time to partial_fit."
                 )
-            rows = rows.to(_full_dtype(x.dtype, self.mean.dtype))
+            rows = rows.to(torch.promote_types(x.dtype, self.mean.dtype))
+            dtype = rows.dtype if self._any_dtype and not known else self.mean.dtype
             if known:
                 start = self.mean.to(rows.dtype), self.covariance.to(rows.dtype)
             else:
                 start = rows.new_zeros(rows.shape[1]), rows.new_zeros(())
             merged = _merge(*start, known, rows)
-            mean, covariance = (statistic.to(self.mean.dtype) for statistic in merged)
+            mean, covariance = (statistic.to(dtype) for statistic in merged)
             if not bool(torch.isfinite(mean).all() & torch.isfinite(covariance).all()):
                 raise InvalidValueError(
-                    f"x must be finite, with a covariance in the range of {self.mean.dtype}, got "
+                    f"x must be finite, with a covariance in the range of {dtype}, got "
                     f"values up to {float(x.abs().amax())}; drop such samples, or rescale them."
                 )
             self.adopt(features)
@@ -114,7 +116,7 @@ class DataStatistics(DerivedBuffers):
         self.num_features = features
 
     def sources(self) -> tuple[Tensor, ...]:
-        return self.covariance, self.num_samples
+        return self.covariance, self.mean, self.num_samples
 
     def derivable(self) -> bool:
         if not compiling():
@@ -125,10 +127,15 @@ class DataStatistics(DerivedBuffers):
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         mean = state_dict.get(f"{prefix}mean")
-        if self.num_features is None and mean is not None and mean.numel():
-            D = mean.numel()
-            self.adopt(D)
-            self.mean, self.covariance = self.mean.new_zeros(D), self.covariance.new_zeros(D, D)
+        if mean is not None and mean.numel():
+            D = len(self.mean)
+            if self.num_features is None:
+                D = mean.numel()
+                self.adopt(D)
+            dtype = torch.promote_types(mean.dtype, self.mean.dtype)
+            dtype = dtype if self._any_dtype else self.mean.dtype
+            self.mean = self.mean.new_zeros(D, dtype=dtype)
+            self.covariance = self.mean.new_zeros(D, D)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
@@ -141,8 +148,3 @@ def _merge(mean: Tensor, covariance: Tensor, known: int, rows: Tensor) -> tuple[
     batch = symmetric(centered.mT @ centered) / len(rows)
     between = (1 - weight) * step[:, None] * step
     return mean + weight * step, (1 - weight) * covariance + weight * (batch + between)
-
-
-def _full_dtype(*dtypes: torch.dtype) -> torch.dtype:
-    widest = torch.promote_types(*dtypes)
-    return torch.float32 if widest in HALVES else widest

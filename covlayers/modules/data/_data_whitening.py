@@ -11,13 +11,13 @@ from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.function import compiling
-from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules._factory import Factory
+from covlayers.modules._made_once import regularized_in_float64
 from covlayers.modules.data._data_statistics import DataStatistics
 from covlayers.modules.data._observations import (
     Features,
@@ -128,7 +128,7 @@ class DataWhitening(DataStatistics):
         self.refresh()
         if compiling() and not self.derived:
             self._check_fitted()
-            return self._matrices(self.covariance)
+            return self._matrices(self.covariance, self.mean)
         # Copies, as nothing that happens to the buffers may touch a pending backward pass.
         return self.whitening_matrix.clone(), self.coloring_matrix.clone()
 
@@ -168,7 +168,9 @@ class DataWhitening(DataStatistics):
     def derive(self) -> None:
         self._check_fitted()
         self._check_scarcity(int(self.num_samples))
-        self.whitening_matrix, self.coloring_matrix = self._matrices(self.covariance.clone())
+        self.whitening_matrix, self.coloring_matrix = self._matrices(
+            self.covariance.clone(), self.mean
+        )
 
     def _check_fitted(self) -> None:
         if not self.derivable():
@@ -178,10 +180,10 @@ class DataWhitening(DataStatistics):
             )
 
     @full_precision
-    def _matrices(self, cov: Tensor) -> tuple[Tensor, Tensor]:
-        cov = regularized(cov, self.eps, self.shrinkage)
-        W = self._whitening(cov)[: self.n_components]
-        return W, cov @ W.mT
+    def _matrices(self, cov: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        A = regularized_in_float64(cov, mean, self.eps, self.shrinkage)
+        W = self._whitening(A)[: self.n_components]
+        return W.to(cov.dtype), (A @ W.mT).to(cov.dtype)
 
     def _check_scarcity(self, samples: int) -> None:
         D = len(self.mean)

@@ -36,7 +36,8 @@ class ZCAWhitening(DataWhitening):
         method: how to compute the matrix, see :func:`covlayers.functional.invsqrtm`. The inverse is
             as exact as the method.
         device: of the buffers.
-        dtype: of the buffers.
+        dtype: of the buffers, float32 at least; None for the dtype of the first data. The two
+            matrices are made in float64.
 
     Attributes:
         mean: :math:`\mu`, of shape :math:`(D)`.

@@ -10,6 +10,7 @@ from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import check_channels, full_precision
 from covlayers.functional._batch.normalise import Way, affine_transform, batch_transform
 from covlayers.modules._derived_buffers import DerivedBuffers
+from covlayers.modules._made_once import regularized_in_float64
 from covlayers.modules.norms.running_moments import MomentsOptions, RunningMoments
 
 
@@ -57,8 +58,10 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         return Way(self.matrix_function, self.eps, self.shrinkage)
 
     @full_precision
-    def _matrix(self, cov: Tensor) -> Tensor:
-        return self._way(cov)
+    def _matrix(self, cov: Tensor, mean: Tensor) -> Tensor:
+        mean = mean.view(cov.shape[:-1])
+        A = regularized_in_float64(cov, mean, self.eps, self.shrinkage)
+        return self.matrix_function(A).to(cov.dtype)
 
     def evaluation_matrix(self) -> Tensor:
         """The matrices ``(G, c, c)`` for the running covariance, computed when that has changed.
@@ -72,16 +75,16 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
                 "built; its matrix depends on each batch."
             )
         self.refresh()
-        return self.eval_matrix if self.derived else self._matrix(self.running_cov)
+        return self.eval_matrix if self.derived else self._matrix(*self.sources())
 
     def sources(self) -> tuple[Tensor, ...]:
-        return (self.running_cov,) if self.track_running_stats else ()
+        return (self.running_cov, self.running_mean) if self.track_running_stats else ()
 
     def derivable(self) -> bool:
         return self.track_running_stats and not self.training
 
     def derive(self) -> None:
-        self.eval_matrix = self._matrix(self.running_cov.clone())
+        self.eval_matrix = self._matrix(self.running_cov.clone(), self.running_mean)
 
     def train(self, mode: bool = True) -> Self:
         """Choose between batch statistics (True) and running ones (False)."""

@@ -13,6 +13,7 @@ from covlayers.functional._base.errors import InvalidTypeError, InvalidValueErro
 from covlayers.functional._base.function import NO_GRAPH_TASK, compiling, graph_task, readable
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
+from covlayers.modules._statistic_buffers import StatisticBuffers
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
 Sync: TypeAlias = Any
@@ -34,7 +35,7 @@ class MomentsOptions(NormOptions):
     track_running_stats: bool
 
 
-class RunningMoments(ChannelAffine):
+class RunningMoments(ChannelAffine, StatisticBuffers):
     """Scale, shift and running averages of mean and covariance, for groups of channels."""
 
     running_mean: Tensor  # these three are None without track_running_stats
