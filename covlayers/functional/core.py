@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import Spectrum, positive
+from covlayers.functional._base.decomposition import Spectrum, positive, without_null
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.linalg import of_spectrum
 
@@ -68,16 +68,6 @@ class MatrixFunction(ABC):
     @abstractmethod
     def f(self, values: Tensor) -> Tensor:
         """The function of the eigenvalues ``values``, ``(*, n)``, each by itself."""
-
-    def of_raised(self, values: Tensor, null: Tensor | None) -> Tensor:
-        """``f`` of eigenvalues raised out of the noise; a positive power of a zero one is zero.
-
-        Args:
-            values: the eigenvalues, ``(*, n)``.
-            null: which of them may be zero, ``(*, n)``; None if none may.
-        """
-        f = self.f(values)
-        return f.masked_fill(null, 0.0) if null is not None and self.exponent > 0 else f
 
     @abstractmethod
     def df(self, values: Tensor) -> Tensor:
@@ -225,4 +215,5 @@ class SpectralMethod(Method):
         if any([fn.positive for fn in fns]):
             spectrum, null = positive(spectrum)
         values, vectors, _ = spectrum
-        return tuple([of_spectrum(vectors, fn.of_raised(values, null)) for fn in fns]), spectrum
+        f = [without_null(fn.f(values), fn.exponent, null) for fn in fns]
+        return tuple([of_spectrum(vectors, one) for one in f]), spectrum

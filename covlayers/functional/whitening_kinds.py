@@ -12,7 +12,7 @@ from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.linalg import (
     cholesky,
     identity_like,
-    nonzero,
+    rounding_of,
     standardized,
     symmetric,
     trace,
@@ -123,9 +123,9 @@ def _cholesky(method: MethodLike, backward: BackwardLike) -> Whitening:
 def _inverse_factor(cov: Tensor) -> Tensor:
     identity = identity_like(cov)
     singular = torch.linalg.cholesky_ex(cov.detach()).info[..., None, None] > 0
-    noise = cov.shape[-1] * torch.finfo(cov.dtype).eps * nonzero(trace(cov.detach()))
+    noise = cov.shape[-1] * rounding_of(trace(cov.detach()))
     # Cholesky reads the lower triangle; the gradient belongs to the symmetric part.
-    factor = cholesky(symmetric(cov) + torch.where(singular, nonzero(noise), 0.0) * identity)
+    factor = cholesky(symmetric(cov) + torch.where(singular, noise, 0.0) * identity)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.decomposition import decompose, noise, positive
-from covlayers.functional._base.linalg import nonzero, of_spectrum, regularized
+from covlayers.functional._base.linalg import of_spectrum, regularized, rounding_of
 from covlayers.functional._batch.weighted_moments import ROUNDING
 
 
@@ -34,7 +34,7 @@ def _out_of_noise(A: Tensor, mean: Tensor, dtype: torch.dtype) -> Tensor:
     variances = A.diagonal(dim1=-2, dim2=-1)
     eps = torch.finfo(dtype).eps
     constant = variances <= (ROUNDING * eps * mean).square()
-    floor = nonzero(eps * variances.amax(-1, keepdim=True), dtype)
+    floor = rounding_of(variances.amax(-1, keepdim=True), dtype)
     deviation = torch.where(constant, torch.maximum(variances, floor), variances).sqrt()
     scale = deviation.unsqueeze(-1) * deviation.unsqueeze(-2)
     P = A / scale

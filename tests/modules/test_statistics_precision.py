@@ -21,14 +21,9 @@ WITH_STATISTICS = [
         isinstance(part, StatisticBuffers) and part._buffers for part in MODULES[name]().modules()
     )
 ]
+KINDS = ("zca", "pca", "cholesky", "zca_cor", "pca_cor")
 DATA_WHITENINGS = (cl.ZCAWhitening, cl.PCAWhitening, cl.CholeskyWhitening)
-NORMS = {
-    **{kind: {"kind": kind} for kind in ("zca", "pca", "cholesky", "zca_cor", "pca_cor")},
-}
-
-
-def floats(module: nn.Module) -> dict[str, Tensor]:
-    return {name: b for name, b in module.named_buffers() if b.is_floating_point()}
+NORMS = {kind: {"kind": kind} for kind in ("zca", "pca", "cholesky", "zca_cor", "pca_cor")}
 
 
 def own_floats(module: nn.Module) -> list[Tensor]:
@@ -94,10 +89,10 @@ def test_features_on_a_smaller_scale_are_kept(whitening: type[cl.ZCAWhitening]) 
     assert_close(layer.inverse(y).double() / SCALES, x / SCALES, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_evaluation_keeps_features_on_a_smaller_scale(kind: str) -> None:
     x = graded()
-    norm = cl.DecorrelatedBatchNorm(3, eps=0.0, momentum=None, **NORMS[kind])
+    norm = cl.DecorrelatedBatchNorm(3, eps=0.0, momentum=None, kind=kind)
     norm.reset_running_stats()
     with torch.no_grad():
         norm.running_cov.copy_(F.covariance(x.mT.float(), eps=0.0)[None])
@@ -156,3 +151,25 @@ def test_pca_norm_of_a_small_channel() -> None:
     x = torch.randn(64, 3, 8, 8) * torch.tensor([1, 1e-4, 10]).view(3, 1, 1)
     deviations = cl.PCANorm(3, 3, eps=0.0)(x).std((0, 2, 3), correction=0)
     assert_close(deviations, torch.ones(3), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("whitening", DATA_WHITENINGS)
+def test_squares_out_of_range_are_refused(whitening: type[cl.ZCAWhitening]) -> None:
+    x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    layer = whitening(4, eps=0.0).fit(x)
+    before = layer.covariance.clone()
+    for scale in (1e-20, 1e-25, 1e25):
+        with pytest.raises(F.InvalidValueError, match="range of torch"):
+            layer.fit(x * scale)
+    assert torch.equal(layer.covariance, before)
+    y = whitening(4, eps=0.0).fit(x.double() * 1e-20)(x.double() * 1e-20)
+    assert_close(y.std(0, correction=0), torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-3)
+    assert whitening(4).fit(torch.zeros(5, 4)).covariance.eq(0).all()  # no variation, none lost
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-17, 1e-19])
+@pytest.mark.parametrize("kind", KINDS)
+def test_norms_of_small_features(kind: str, scale: float) -> None:
+    x = scale * torch.randn(64, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    y = cl.DecorrelatedBatchNorm(4, eps=0.0, kind=kind)(x)
+    assert_close(y.std((0, 2, 3), correction=0), torch.ones(4), rtol=0, atol=1e-2)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from covlayers.functional._base.errors import ConvergenceError, LinAlgError
 from covlayers.functional._base.function import compiling, readable
-from covlayers.functional._base.linalg import BEYOND_ROUNDING, identity_like, largest, nonzero
+from covlayers.functional._base.linalg import BEYOND_ROUNDING, identity_like, largest, rounding_of
 
 
 class Spectrum(NamedTuple):
@@ -119,7 +119,15 @@ def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Raised:
     known = values.detach()
     highest = known[..., -1:]
     indefinite = known[..., :1] < -BEYOND_ROUNDING * highest
-    floor = nonzero(torch.finfo(dtype).eps * highest, dtype)
-    raised = torch.maximum(values, torch.where(indefinite, torch.nan, floor))
-    null = raised.detach() <= torch.maximum(noise(values.shape[-1], dtype) * highest, floor)
+    floor = torch.where(indefinite, torch.nan, rounding_of(highest, dtype))
+    raised = torch.maximum(values, floor)
+    null = (known <= noise(values.shape[-1], dtype) * highest) & ~indefinite
     return Raised(Spectrum(raised, vectors, residual), null)
+
+
+def without_null(f: Tensor, exponent: float, null: Tensor | None) -> Tensor:
+    """A function ``f (*, n)`` of raised eigenvalues, zero where ``null`` if it is a positive power.
+
+    There nothing divides by an eigenvalue, and the raised ones would add up.
+    """
+    return f.masked_fill(null, 0.0) if null is not None and exponent > 0 else f

@@ -74,6 +74,16 @@ def nonzero(scale: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return torch.where(scale > 0, scale, torch.finfo(dtype or scale.dtype).tiny ** 0.375)
 
 
+def rounding_of(scale: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    r""":math:`\epsilon` times ``scale``, which is at least 0; where it is zero as :func:`nonzero`.
+
+    Never below the smallest subnormal number, which is the rounding of scales below 1e-38.
+    """
+    finfo = torch.finfo(dtype or scale.dtype)
+    rounding = (finfo.eps * scale).clamp_min(finfo.tiny * finfo.eps)
+    return torch.where(scale > 0, rounding, finfo.tiny**0.375)
+
+
 def trace(A: Tensor) -> Tensor:
     """The trace, ``(*, 1, 1)``."""
     return A.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
@@ -83,7 +93,7 @@ def standardized(cov: Tensor) -> tuple[Tensor, Tensor]:
     """The correlation matrix ``s_i cov_ij s_j`` and the scale ``s``, finite for zero variances."""
     variances = cov.diagonal(dim1=-2, dim2=-1)
     constant = variances <= 0  # a small variance is one: features have scales of their own
-    floor = nonzero(torch.finfo(cov.dtype).eps * variances.detach().amax(-1, keepdim=True))
+    floor = rounding_of(variances.detach().amax(-1, keepdim=True))
     scale = torch.where(constant, floor, variances).rsqrt()
     correlation = scale[..., :, None] * cov * scale[..., None, :]
     # A constant channel correlates with itself alone.

@@ -35,6 +35,7 @@ from covlayers.functional._base.linalg import (
     nonzero,
     of_spectrum,
     out_of_basis,
+    rounding_of,
     semidefinite,
     symmetric,
     trace,
@@ -119,7 +120,7 @@ class NormalisedMethod(DirectMethod):
         for fn, h in zip(fns, roots, strict=True):
             f = (s**fn.exponent * h[..., 0, 0]).to(A.dtype)
             outputs.append(of_spectrum(vectors, f))
-        noise = nonzero(torch.finfo(values.dtype).eps * values[..., -1:])
+        noise = rounding_of(values[..., -1:])
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
     def _inner_gradient(self, fn: MatrixFunction, values: Tensor, grad: Tensor) -> Tensor:

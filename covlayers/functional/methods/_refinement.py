@@ -20,7 +20,13 @@ import math
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import Raised, Spectrum, noise, positive
+from covlayers.functional._base.decomposition import (
+    Raised,
+    Spectrum,
+    noise,
+    positive,
+    without_null,
+)
 from covlayers.functional._base.linalg import into_basis, out_of_basis, symmetric
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.functions import SQRT
@@ -42,7 +48,7 @@ def refined(fn: MatrixFunction, spectrum: Spectrum, null: Tensor | None) -> Tens
     F = _first_order(fn, values, R)
     if fn.exponent > 0 and null is not None:  # between null directions all is noise
         F = F.masked_fill(null.unsqueeze(-1) & null.unsqueeze(-2), 0.0)
-    F.diagonal(dim1=-2, dim2=-1).add_(fn.of_raised(values, null))
+    F.diagonal(dim1=-2, dim2=-1).add_(without_null(fn.f(values), fn.exponent, null))
     return out_of_basis(vectors, F)
 
 

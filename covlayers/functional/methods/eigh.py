@@ -6,7 +6,11 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag
-from covlayers.functional._base.decomposition import decompose, decompose_positive
+from covlayers.functional._base.decomposition import (
+    decompose,
+    decompose_positive,
+    without_null,
+)
 from covlayers.functional._base.linalg import of_spectrum
 from covlayers.functional.core import Computed, Fns, SpectralMethod
 from covlayers.functional.methods._refinement import refined, with_residual
@@ -75,10 +79,10 @@ class Eigh(SpectralMethod):
         else:
             spectrum, null = decompose(wide), None
         values, vectors, _ = spectrum
-        if null is None:
-            outputs = [of_spectrum(vectors, fn.f(values)) for fn in fns]
-        else:
-            outputs = [of_spectrum(vectors, fn.of_raised(values, null)) for fn in fns]
+        f = [fn.f(values) for fn in fns]
+        if null is not None:
+            f = [without_null(one, fn.exponent, null) for one, fn in zip(f, fns, strict=True)]
+        outputs = [of_spectrum(vectors, one) for one in f]
         return tuple([Y.to(A.dtype) for Y in outputs] if self.refine else outputs), spectrum
 
 

@@ -10,6 +10,7 @@ from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_same, no_autocast
+from covlayers.functional._batch.weighted_moments import ROUNDING
 from covlayers.modules._derived_buffers import DerivedBuffers
 from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.data._observations import (
@@ -105,6 +106,11 @@ class DataStatistics(DerivedBuffers):
                     f"x must be finite, with a covariance in the range of {dtype}, got "
                     f"values up to {float(x.abs().amax())}; drop such samples, or rescale them."
                 )
+            if _too_small(rows, mean, covariance):
+                raise InvalidValueError(
+                    f"x must have variances in the range of {dtype}, got deviations whose squares "
+                    "are below it; rescale x, e.g. to unit variance, or pass float64."
+                )
             self.adopt(features)
             self.mean, self.covariance = mean, covariance
             self.num_samples = torch.full_like(self.num_samples, known + len(rows))
@@ -137,6 +143,15 @@ class DataStatistics(DerivedBuffers):
             self.mean = self.mean.new_zeros(D, dtype=dtype)
             self.covariance = self.mean.new_zeros(D, D)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _too_small(rows: Tensor, mean: Tensor, covariance: Tensor) -> bool:
+    """Whether the features vary, by more than the rounding of their mean, too little to square."""
+    finfo = torch.finfo(covariance.dtype)
+    if len(mean) == 0 or covariance.diagonal().amax() >= finfo.tiny:
+        return False
+    spread = (rows - mean).abs().amax(0)
+    return bool((spread > ROUNDING * finfo.eps * mean.abs()).any())
 
 
 def _merge(mean: Tensor, covariance: Tensor, known: int, rows: Tensor) -> tuple[Tensor, Tensor]:
