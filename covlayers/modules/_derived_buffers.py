@@ -66,8 +66,8 @@ class DerivedBuffers(nn.Module):
             self.refresh()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # What was not derived before may be memory that nothing has been written to.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+        # Buffers that were never derived may be uninitialised memory.
         if self.derived:
             self.outdate()
             self.prepare()
