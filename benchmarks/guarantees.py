@@ -56,7 +56,7 @@ def neighbours_of_nan_are_whole(run: Run) -> bool:
 
 
 def forward_mode(run: Run) -> bool:
-    """The directional derivative is that of central differences."""
+    """The directional derivative agrees with central differences."""
     A = matrices()
     tangent = torch.func.jvp(run, (A,), (A,))[1]
     step = 1e-6

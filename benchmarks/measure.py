@@ -99,7 +99,7 @@ def reference(
 
 
 def relative_error(X: Tensor, exact: Tensor) -> float | None:
-    """Frobenius norm of the difference over that of the truth, worst of the batch.
+    """Frobenius norm of the difference over the norm of the truth, worst of the batch.
 
     None stands for a result with a non-finite entry.
     """

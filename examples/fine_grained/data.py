@@ -44,7 +44,7 @@ SIZE = 24
 """Side of a patch, in pixels."""
 
 STEP = 6
-"""Patches begin at every so many pixels, so those of one split overlap."""
+"""Pixels from the start of one patch to the next, so the patches of one split overlap."""
 
 FLAT = 4.0
 """A patch whose grey levels deviate by no more than this has nothing but noise to show."""

@@ -23,7 +23,7 @@ class Photographs(Images):
         root: the folder that holds them.
         image_size: side of the crop, in pixels; the shorter side of the photograph is brought to a
             seventh more.
-        options: those of every data module.
+        options: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.
@@ -47,7 +47,7 @@ class DTD(Photographs):
 
     Args:
         download: fetch the data if they are not there.
-        options: those of all photographs.
+        options: the options of all photographs.
     """
 
     source: ClassVar[Callable[..., Any]] = torchvision.datasets.DTD

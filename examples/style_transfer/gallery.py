@@ -41,7 +41,7 @@ CELL = 2.0
 """Width of a picture in a figure, in inches."""
 
 GAIN = 4
-"""Differences are shown so many times as large, about grey."""
+"""By how much differences are enlarged, about grey."""
 
 FILE = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08, "pil_kwargs": {"quality": 84}}
 

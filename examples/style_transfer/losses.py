@@ -37,12 +37,12 @@ def symmetric(x: Tensor, y: Tensor) -> Tensor:
 
 
 def covariance(x: Tensor) -> Tensor:
-    """That of the channels over all positions."""
+    """The covariance of the channels over all positions."""
     return F.covariance(x.flatten(2))
 
 
 def mean(x: Tensor) -> Tensor:
-    """That of the channels over all positions."""
+    """The mean of each channel over all positions."""
     return x.mean((-2, -1))
 
 

@@ -26,7 +26,7 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 
 
 def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """The picture and its halves, the finest first, so many beside the picture itself."""
+    """The picture and ``levels`` halvings of it, the finest first."""
     scales = [x]
     for _ in range(levels):
         scales.append(halve(scales[-1]))

@@ -33,7 +33,7 @@ class VGG19(nn.Sequential):
         self.requires_grad_(False)
 
     def load(self, weights: WeightsEnum) -> None:
-        """Fetch torchvision's weights and take those of the layers that are here."""
+        """Fetch torchvision's weights and take the weights of the layers that are here."""
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         self.load_state_dict({name: state[f"features.{name}"] for name in self.state_dict()})
 

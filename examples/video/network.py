@@ -24,7 +24,7 @@ def small_cnn(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
     """Two convolutions on a torus, to 8 channels and to 24 at half the resolution.
 
     A clip that is shifted around the torus by an even number of pixels has the same features,
-    shifted. The last two arguments are those of its large siblings.
+    shifted. The last two arguments serve its large siblings.
     """
     layers: list[nn.Module] = []
     for c, d, stride in ((in_channels, 8, 1), (8, 24, 2)):
@@ -96,8 +96,8 @@ def build_network(
         num_classes: length of the output.
         in_channels: channels of the frames.
         num_frames: frames that the temporal convolution is made for.
-        attention_channels: channels of the attention; by default 256, or those of the trunk.
-        reduced_channels: channels of the covariance; by default 128, or those of the attention.
+        attention_channels: channels of the attention; by default 256, or the trunk's.
+        reduced_channels: channels of the covariance; by default 128, or the attention's.
         head_options: further arguments of the head, in place of those that it has.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Stems: from images to a grid of visual tokens, one every so many pixels."""
+"""Stems: from images to a grid of visual tokens, a fixed number of pixels apart."""
 
 from collections.abc import Callable
 from itertools import repeat

@@ -23,7 +23,7 @@ NO_FORWARD_MODE = {
 BOUND = 1e-8
 
 
-@pytest.mark.promise(AREA, "modules, forward mode: the gradient of the same, or torch's error")
+@pytest.mark.promise(AREA, "modules, forward mode: the gradient of reverse mode, or torch's error")
 @pytest.mark.parametrize("name", MODULES)
 def test_forward_mode(name: str, counted: Counted) -> None:
     for training, module, x in built(name):

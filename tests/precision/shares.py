@@ -21,7 +21,7 @@ TYPES = {"float16, bfloat16": True, "float32, float64": False}
 
 
 def settings_of(types: str, *, share: int = 1, first: int = 0) -> list[Setting]:
-    """Of halves, or of full types; one of so many."""
+    """The settings of half types, or of full types: one in ``share`` of them."""
     settings = [setting for setting in SETTINGS if setting.half == TYPES[types]]
     return settings[first % share :: share]
 

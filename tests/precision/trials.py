@@ -28,7 +28,7 @@ class Errors:
 
     Attributes:
         value: its error.
-        gradient: the larger error of those of inputs and parameters together.
+        gradient: the larger error of the gradients of inputs and parameters together.
         moved: what both change by, in float64, when the entries that came change by an ε.
         typed: whether the value has the type that came.
         of_sources: whether each gradient has the type of what it is for.

@@ -101,7 +101,7 @@ def said(value: object) -> tuple[str, ...]:
 
 
 def wrong_tensors(x: Tensor, at_least: int) -> Iterator[Wrong]:
-    """In place of a tensor that must have so many dimensions."""
+    """Wrong values for a tensor that must have ``at_least`` dimensions."""
     yield "a list", x.tolist(), ("list",)
     yield "an array", x.numpy(), ("ndarray",)
     yield "None", None, ("NoneType", "None")

@@ -90,7 +90,7 @@ class Rows:
 
 
 def lines(properties: list[tuple[str, object]]) -> list[Line]:
-    """Those of the page that a test is about."""
+    """The lines of the page that a test is about."""
     return [tuple(said) for name, said in properties if name == "promise"]
 
 

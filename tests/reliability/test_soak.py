@@ -127,7 +127,7 @@ def train(network: nn.Module, steps: int, *, stop: bool = False) -> Training:
 
 
 def seeded(build: Callable[[], nn.Module], steps: int, *, stop: bool = False) -> Training:
-    """The training of a network whose first weights are always the same."""
+    """The training of a network whose first weights never differ."""
     torch.manual_seed(0)
     return train(build(), steps, stop=stop)
 

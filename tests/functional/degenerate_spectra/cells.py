@@ -1,4 +1,4 @@
-"""Every way through a degenerate matrix: ours with what each promises, and those of others."""
+"""Every way through a degenerate matrix: our ways with what each promises, and other libraries'."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -38,8 +38,8 @@ class Call:
         options: the other arguments.
         claims: of the outputs as float64 arrays.
         refused: the error that it must raise instead.
-        slope: per ``n eps``, how far a gradient may be from that of the matrix alone; None where
-            it only has to be finite.
+        slope: per ``n eps``, how far a gradient may be from the gradient of the matrix alone; None
+            where it only has to be finite.
         symmetric: whether the gradients have to be symmetric, up to rounding of so much.
     """
 

@@ -98,7 +98,7 @@ def given_to(family: str) -> st.SearchStrategy[Given]:
 
 @cache
 def prepared(name: str) -> nn.Module:
-    """A module with running averages that are not those of the start."""
+    """A module with running averages that differ from the start."""
     torch.manual_seed(0)
     module = MODULES[name]()
     with torch.no_grad():

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def examples(strategy: st.SearchStrategy[T], number: int) -> list[T]:
-    """So many draws, the same in every run."""
+    """``number`` draws, the same ones in every run."""
     drawn: list[T] = []
 
     @settings(

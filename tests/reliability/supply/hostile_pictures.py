@@ -1,4 +1,4 @@
-"""Files that are no pictures, or have too many pixels, in the place of those of a user."""
+"""Files that are no pictures, or have too many pixels, in the place of a user's pictures."""
 
 import importlib
 import struct

@@ -67,7 +67,7 @@ def rounding(cov: Tensor) -> float:
     """By how much the inverse root of a stored covariance depends on LAPACK: nεκ.
 
     An eigendecomposition is off by nε of the largest eigenvalue, and that is nεκ of the smallest
-    one, whose inverse root is the largest. Of 0.1.0 κ is 7377: nεκ is 5.3e-3, and two builds of
+    one, whose inverse root is the largest. In 0.1.0 κ is 7377: nεκ is 5.3e-3, and two builds of
     LAPACK gave outputs 9.0e-4 apart.
     """
     values = torch.linalg.eigvalsh(cov.double())
@@ -75,7 +75,7 @@ def rounding(cov: Tensor) -> float:
 
 
 def save(names: Iterable[str]) -> dict[str, Any]:
-    """By module: its state, far from that of the start, an input, and its output."""
+    """By module: its state, far from its first state, an input, and its output."""
     saved, inputs = {}, {}
     for name in names:
         torch.manual_seed(0)
