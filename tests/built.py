@@ -140,7 +140,7 @@ def features(*batch: int, seed: int = 0) -> Tensor:
 
 
 def waves(y: Tensor) -> Tensor:
-    """As many weights, each of them different."""
+    """A weight for each entry of ``y``, all different."""
     return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y)
 
 

@@ -206,7 +206,7 @@ def test_members(owner: type, member: str) -> None:
 
 
 def table() -> str:
-    """By kind, how many names have what is asked of them."""
+    """How many names of each kind have what is asked of them."""
     columns = ("summary", "formula", "words", "Shape", "Args", "Raises", "Example", "Reference")
     rows = [("", "names", *columns)]
     for group in dict.fromkeys(map(kind, NAMES)):

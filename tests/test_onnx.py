@@ -30,7 +30,7 @@ RAISING = {
 
 
 class InverseRoot(nn.Module):
-    """By one of the methods."""
+    """The inverse root by one of the methods."""
 
     def __init__(self, method: str) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class Photographs(Images):
         self.root, self.image_size = root, image_size
 
     def crop(self, kind: type[v2.Transform]) -> v2.Compose:
-        """From a PIL image to the bytes of a crop, by one of torchvision's."""
+        """What turns a PIL image into the bytes of a crop, by one of torchvision's croppings."""
         resize = v2.Resize(self.image_size * 8 // 7)
         return v2.Compose([v2.RGB(), resize, kind(self.image_size), v2.PILToTensor()])
 

@@ -32,7 +32,8 @@ PAIRS = (("china", "flower"), ("cat", "flower"))
 """Contents and styles that groups are shown with."""
 
 NARROW = (("china", "flower"), ("retina", "tissue"))
-"""Those for methods: the content has few colours, so its covariance is ill-conditioned."""
+"""Pairs that methods are shown with: the content has few colours, so its covariance is
+ill-conditioned."""
 
 LONGEST = 400
 """Side of a picture in pixels; a figure of large ones is a large file."""

@@ -18,7 +18,7 @@ FLAT = 1e-3
 """Norm of a mean or a covariance below which distances are relative to this instead."""
 
 SHRINKAGE = 0.01
-"""Of the covariances that whiten for the content, lest noise counts as much as edges."""
+"""Shrinkage of the covariances that whiten the content, so that noise counts less than edges."""
 
 
 def norm(x: Tensor) -> Tensor:

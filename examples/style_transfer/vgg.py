@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pixels that its weights were trained with."""
+"""Mean and deviation of the pixels that its weights were trained with."""
 
 FIRST_RELUS = (1, 6, 11, 20)
 """Its layers ``relu1_1``, ``relu2_1``, ``relu3_1`` and ``relu4_1``."""

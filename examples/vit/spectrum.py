@@ -31,7 +31,7 @@ MATRICES: dict[str, Callable[..., Matrices]] = {
     "mpa": covariances,
     "cross": cross_covariances,
 }
-"""By the name of the head; the others take no covariance."""
+"""What computes the matrices, by the name of the head; other heads take no covariance."""
 
 
 @torch.no_grad()

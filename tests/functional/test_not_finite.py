@@ -107,7 +107,7 @@ def value_and_gradient(f: Map, x: Tensor) -> tuple[Tensor, ...]:
 
 NEIGHBOURS = [0, 2]
 ROUNDING = 1e-12
-"""Of a gradient in float64: a damaged neighbour makes all of a batch take the symmetric part."""
+"""Allowed in a gradient in float64: beside a damaged neighbour the batch is symmetrised."""
 
 
 def neighbours_stay(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""By how much a result and its gradient in some type are off, and what a rounding would change."""
+"""The error of a result and its gradient in some type, and what a rounding would change."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Errors:
-    """Of one trial in one setting, relative to float64 on the numbers that came.
+    """The errors of one trial in one setting, relative to float64 on the numbers that came.
 
     Attributes:
         value: its error.

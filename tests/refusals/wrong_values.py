@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "device": ("nonsense", 2.5),
     "dtype": ("float32", torch.int32, torch.bool, torch.complex64),
 }
-"""By the name of the parameter, which means the same wherever it stands but where it is dotted."""
+"""By the name of the parameter, which has one meaning everywhere except where it is dotted."""
 
 
 def wrong_options(owner: Callable[..., object], *left_out: str) -> Iterator[tuple[str, Wrong]]:

@@ -95,7 +95,7 @@ def lines(properties: list[tuple[str, object]]) -> list[Line]:
 
 
 def place(line: Line) -> tuple[int, str]:
-    """On the page."""
+    """Where the line stands on the page."""
     return AREAS.index(line[0]), line[1]
 
 

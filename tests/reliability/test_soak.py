@@ -47,7 +47,7 @@ BATCHES: dict[str, Callable[[torch.Generator], Tensor]] = {
 
 
 class EighWhitening(nn.Module):
-    """As DecorrelatedBatchNorm, by an eigendecomposition that autograd differentiates."""
+    """DecorrelatedBatchNorm by an eigendecomposition that autograd differentiates."""
 
     def __init__(self, channels: int, eps: float = 1e-3) -> None:
         super().__init__()

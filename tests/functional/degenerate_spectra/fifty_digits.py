@@ -90,7 +90,7 @@ class Exact:
 
 @cache
 def exact(A: Tensor) -> Exact:
-    """For the weights of all tests."""
+    """Value and gradient for the weights that all tests take."""
     return Exact(A, weights_like(A))
 
 

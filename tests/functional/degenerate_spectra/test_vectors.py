@@ -41,7 +41,7 @@ CUT = (
 @pytest.mark.promise(AREA, "eigh: finite vectors and gradient, bounded rules")
 @pytest.mark.parametrize("rule", LARGEST)
 def test_finite(rule: str, full: bool, counted: Counted) -> None:
-    """Of the rules that bound the gaps; exact gaps have no bound."""
+    """The rules that bound the gaps; exact gaps have no bound."""
     theirs = []
     for (family, make), dtype in product(FAMILIES.items(), DTYPES):
         A = make(N, dtype)

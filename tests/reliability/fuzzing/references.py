@@ -16,7 +16,7 @@ from scipy.special import binom
 from covlayers import functional as F
 
 MULTIPLE = 8
-"""Of ``n eps``, for all functions alike."""
+"""How many ``n eps`` a result may be off, for all functions alike."""
 
 
 class Root(NamedTuple):

@@ -71,7 +71,7 @@ def judge(counted: Counted, errors: Mapping[Case, float]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """In this process too: its results are compared bit for bit."""
+    """One thread in this process too: its results are compared bit for bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

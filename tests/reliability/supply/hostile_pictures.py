@@ -103,7 +103,7 @@ DATA: dict[str, tuple[str, Callable[[Path, bytes], Any]]] = {
 
 
 def refused(name: str, contents: Mapping[str, bytes], root: Path) -> dict[str, bool]:
-    """By file, whether the data of that name raise a PictureError that begins with its path."""
+    """For each file, whether its reader raises a PictureError that begins with its path."""
     example, build = DATA[name]
     enter(example)
     outcomes = {}

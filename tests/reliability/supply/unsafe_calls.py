@@ -14,7 +14,7 @@ CALLS = {
 """How names end that are not to be called, but where they are allowed."""
 
 ALLOWED = {"picture_files.py": {"Image.open"}}
-"""By file: this one has a limit."""
+"""Calls that a file may make: this one has a limit."""
 
 NEEDS = {
     "torch.load": ("weights_only", "True"),
