@@ -1,8 +1,8 @@
 """Comparisons of variants on real data at equal budget.
 
-Every variant has the recipe of a configuration, but for what the comparison says: the same data,
+Every variant has the recipe of a configuration, except what the comparison says: the same data,
 augmentation, batches, optimiser and epochs, and for each seed the same initial weights where
-variants share layers. The weights that are tested are those at the end of the training.
+variants share layers. The weights at the end of the training are tested.
 """
 
 import json

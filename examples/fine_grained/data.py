@@ -1,7 +1,7 @@
 """The default data: which of twelve pictures is a small grey patch from?
 
-Training, validation and test patches come from strips of a picture that do not touch: the left half
-but its last quarter, that quarter, and the right half. What is learnt must hold for the texture,
+Training, validation and test patches come from strips of a picture that do not touch: the first
+three quarters of the left half, its last quarter, and the right half. What is learnt must hold for the texture,
 not for the objects that happen to be in one half.
 """
 
@@ -47,7 +47,7 @@ STEP = 6
 """Pixels from the start of one patch to the next, so the patches of one split overlap."""
 
 FLAT = 4.0
-"""A patch whose grey levels deviate by no more than this has nothing but noise to show."""
+"""A patch whose grey levels deviate by no more than this shows noise only."""
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Networks: a convolutional trunk, a pooling that makes a vector of its features, a linear layer.
 
-All but the pooling is the same for every head; a large trunk keeps the resolution of the last but
-one stage in the last where a covariance is taken, which needs many positions.
+Heads differ in the pooling only. Where a covariance is taken, which needs many positions, a large
+trunk keeps the resolution of the second-last stage in the last.
 """
 
 from collections.abc import Callable

@@ -41,8 +41,8 @@ def build_network(
 ) -> nn.Sequential:
     """Put a trunk, a pooling and a linear classifier together.
 
-    A covariance needs many positions, so its trunk keeps the resolution of the last but one stage
-    in the last, as in iSQRT-COV.
+    A covariance needs many positions, so its trunk keeps the resolution of the second-last stage in
+    the last, as in iSQRT-COV.
 
     Args:
         backbone: one of ``BACKBONES``.

@@ -1,7 +1,7 @@
 """Networks: a convolutional trunk for every frame, a pooling over all of them, a linear layer.
 
 The pooling has two choices that do not depend on each other. The head says what frames tell each
-other: nothing, as there is but one; nothing, as their order is not looked at; or what attention and
+other: nothing, as there is only one; nothing, as their order is not seen; or what attention and
 a temporal convolution make of it. The pool says what is taken of the positions: their mean or their
 covariance. All else is the same whatever the choice.
 """
@@ -87,7 +87,7 @@ def build_network(
 ) -> nn.Sequential:
     """Put a trunk, a pooling and a linear classifier together.
 
-    The trunk keeps the resolution of the last but one stage in the last, as in iSQRT-COV.
+    The trunk keeps the resolution of the second-last stage in the last, as in iSQRT-COV.
 
     Args:
         backbone: one of ``BACKBONES``.

@@ -12,7 +12,7 @@ Samples = list[tuple[str, int]]
 
 
 def video_decoder() -> Callable[[str], Any]:
-    """The decoder of torchcodec, which nothing but videos in files needs.
+    """The decoder of torchcodec, which only videos in files need.
 
     Raises:
         ImportError: if torchcodec is not installed.

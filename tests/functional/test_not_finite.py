@@ -111,7 +111,7 @@ ROUNDING = 1e-12
 
 
 def neighbours_stay(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> bool:
-    """The values of all but the second bit for bit, their gradients but for rounding."""
+    """All except the second keep values bit for bit, and gradients up to rounding."""
     pairs = zip(before[:-1], after[:-1], strict=True)
     values = all(identical(a[NEIGHBOURS], b[NEIGHBOURS]) for a, b in pairs)
     return values and change_of_gradient(before, after) <= ROUNDING

@@ -25,7 +25,7 @@ def images(generator: torch.Generator, samples: int = 8) -> Tensor:
 
 
 def low_rank(x: Tensor) -> Tensor:
-    """All channels alike but for 1e-6."""
+    """All channels alike up to 1e-6."""
     return x[:, :1] + 1e-6 * x
 
 
