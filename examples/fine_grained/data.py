@@ -1,8 +1,8 @@
 """The default data: which of twelve pictures is a small grey patch from?
 
 Training, validation and test patches come from strips of a picture that do not touch: the first
-three quarters of the left half, its last quarter, and the right half. What is learnt must hold for the texture,
-not for the objects that happen to be in one half.
+three quarters of the left half, its last quarter, and the right half. What is learnt must hold for
+the texture, not for the objects that happen to be in one half.
 """
 
 from collections.abc import Callable
