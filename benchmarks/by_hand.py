@@ -79,5 +79,5 @@ def distance_from_orthogonal(A: Tensor) -> Tensor:
 
 
 def identity(A: Tensor) -> Tensor:
-    """Of the size of ``A``."""
+    """The identity of the size of ``A``."""
     return torch.eye(A.shape[-1], device=A.device)

@@ -88,7 +88,7 @@ def _step(model: nn.Module, x: torch.Tensor) -> None:
 
 
 def measured(processes: int, steps: int) -> list[Row]:
-    """One row a network; the times are those of the first process."""
+    """One row a network; the first process takes the times."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(work, (processes, folder, steps, LAYERS), nprocs=processes)
         samples = torch.load(Path(folder) / "0.pt", weights_only=True)

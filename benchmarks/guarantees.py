@@ -22,7 +22,7 @@ N = 5
 
 
 def symmetric(run: Run) -> Run:
-    """On the symmetric part, so that finite differences stay among symmetric matrices."""
+    """``run`` on the symmetric part, so that finite differences stay among symmetric matrices."""
     return lambda A: run((A + A.mT) / 2)
 
 
@@ -32,7 +32,7 @@ def matrices(batch: int = 3) -> Tensor:
 
 
 def gradient(run: Run, A: Tensor, order: int = 1) -> Tensor:
-    """Of the sum of squares of the entries, the finite ones."""
+    """The gradient of the sum of squares of the finite entries."""
     A = A.clone().requires_grad_()
     out = run(A).nan_to_num().square().sum()
     for _ in range(order):
@@ -56,7 +56,7 @@ def neighbours_of_nan_are_whole(run: Run) -> bool:
 
 
 def forward_mode(run: Run) -> bool:
-    """The directional derivative is that of central differences."""
+    """The directional derivative agrees with central differences."""
     A = matrices()
     tangent = torch.func.jvp(run, (A,), (A,))[1]
     step = 1e-6
@@ -87,7 +87,7 @@ def compiled(run: Run) -> bool:
 
 
 def right_gradient(check: Callable[..., bool]) -> Callable[[Run], bool]:
-    """By finite differences."""
+    """Whether a derivative agrees with finite differences."""
     return lambda run: check(
         symmetric(run), matrices(1).requires_grad_(), raise_exception=False, fast_mode=False
     )

@@ -2,9 +2,9 @@
 
     python -m benchmarks.heads [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
-The sizes are those of the papers: the last stage of a ResNet reduced to 256 channels, the tokens of
-a small vision transformer, the last stage of a ResNet-50 over the frames of a clip. ``relative`` is
-the time over that of the same head with torch.linalg.eigh, left to autograd.
+The papers have these sizes: the last stage of a ResNet reduced to 256 channels, the tokens of a
+small vision transformer, the last stage of a ResNet-50 over the frames of a clip. ``relative`` is
+the time over the time of the same head with torch.linalg.eigh, left to autograd.
 
 See ``training_step.py`` for what is measured, and for the spread of the times.
 """

@@ -8,7 +8,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 Anchors = Mapping[str, tuple[float, float, str]]
-"""By name: the point and its colour."""
+"""The point and its colour for each name."""
 
 SIZE = 8  # of the text; this and all below in points
 LINE = 11

@@ -2,7 +2,7 @@
 
     python -m benchmarks.layers [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
-A step is one forward and one backward pass. ``relative`` is the time over that of a textbook
+A step is one forward and one backward pass. ``relative`` is the time over the time of a textbook
 whitening of the same features: transpose, centre, five Newton-Schulz steps, all left to autograd.
 ``its four products`` (``floor.py``) are what no whitening of these groups can do without.
 

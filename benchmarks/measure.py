@@ -81,7 +81,7 @@ def spd(n: int, batch: int, condition: float, generator: torch.Generator) -> Ten
 def reference(
     function: str, A: Tensor, weights: Sequence[Tensor]
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    r"""Values and gradient in float64, from nothing but an eigendecomposition.
+    r"""Values and gradient in float64, from an eigendecomposition only.
 
     The gradient is :math:`U (L \circ (U^\top G U)) U^\top` (Daleckii and Krein), where
     :math:`L_{ij}` is the divided difference of the function at two eigenvalues :math:`a^2, b^2`:
@@ -99,7 +99,7 @@ def reference(
 
 
 def relative_error(X: Tensor, exact: Tensor) -> float | None:
-    """Frobenius norm of the difference over that of the truth, worst of the batch.
+    """Frobenius norm of the difference over the norm of the truth, worst of the batch.
 
     None stands for a result with a non-finite entry.
     """

@@ -45,7 +45,7 @@ class Operations(TorchDispatchMode):
 
 
 def operations(run: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[int, int]:
-    """Those of a forward and of a backward pass, counted the second time."""
+    """The operations of a forward and of a backward pass, counted in the second run."""
     run(*inputs)
     with Operations() as forward:
         y = run(*inputs)

@@ -45,7 +45,7 @@ def command_line(
 def parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
 ) -> argparse.Namespace:
-    """The command line, by default that of the process, checked and completed."""
+    """The command line, by default the command line of the process, checked and completed."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     options.arguments = arguments

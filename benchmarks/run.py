@@ -3,7 +3,7 @@
     python -m benchmarks.run [--quick] [--device cpu|cuda|auto] [--dtypes T ...] [--output FILE]
 
 The table goes to standard output, the figures to ``benchmarks/results/``. Speed is to be read
-within one run: ``relative`` is the time over that of ``eigh x loewner`` in the same group.
+within one run: ``relative`` is the time over the time of ``eigh x loewner`` in the same group.
 
 The grid of methods and rules is measured at two sizes in float32; elsewhere, and if quick, every
 method with its default rule, the exact cells, and the peers.

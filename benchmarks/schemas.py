@@ -1,6 +1,6 @@
 """What a reader of the results relies on: the entries of the metadata and of each row, by file.
 
-The name of a file in ``results/`` starts with that of its schema: ``layers-cpu-quick.json``.
+The name of a file in ``results/`` starts with its schema's name: ``layers-cpu-quick.json``.
 """
 
 SURROUNDINGS = """

@@ -3,9 +3,9 @@
     python -m benchmarks.style [--quick] [--device cpu|cuda|auto] [--min-time S] [--output FILE]
 
 A step is one forward and one backward pass, to content and style: the two halves of the input. The
-sizes are those of the third and fourth stage of a VGG. ``relative`` is the time over that of the
+third and fourth stage of a VGG have these sizes. ``relative`` is the time over the time of the
 same layer with torch.linalg.eigh, left to autograd. ``moments`` is the relative error of the
-covariance of the output, which ought to be that of the style.
+covariance of the output, which ought to equal the covariance of the style.
 
 See ``training_step.py`` for what is measured, and for the spread of the times.
 """
@@ -83,7 +83,7 @@ def features(shape: Sequence[int], device: str) -> Tensor:
 
 
 def moments(layer: nn.Module, x: Tensor) -> Row:
-    """How far the covariance of the first output is from that of its style."""
+    """How far the covariance of the first output is from the covariance of its style."""
     with torch.no_grad():
         y, style = (z[0].flatten(1).double().cov(correction=0) for z in (layer(x), x.chunk(2)[1]))
     return {"moments": float(torch.linalg.matrix_norm(y - style) / torch.linalg.matrix_norm(style))}

@@ -72,7 +72,7 @@ def named(function: str, *names: str) -> Iterator[Cell]:
 
 
 def roots(n: int, device: str, min_time: float) -> Iterator[Row]:
-    """The root, at an error no larger than that of its peers."""
+    """The root, at an error no larger than its peers have."""
     title = f"sqrtm, {BATCHES[n]} of {n} x {n}"
     limits = {"torch.linalg.matrix_sqrth": 0.55, "spd_learn": 1.0}
     own, *others = compared("sqrtm", n, device, min_time, "auto", *limits)

@@ -89,7 +89,7 @@ def command(
         about: its docstring.
         groups: what to measure on a device, in a quick run or a full one.
         baseline: the module that each is compared with.
-        arguments: the command line; by default that of the process.
+        arguments: the command line; by default the command line of the process.
         metadata: further facts about the run.
         extra: names of further figures, and their formats.
     """

@@ -16,7 +16,7 @@ Cells = Mapping[tuple[str, str, str], Row]
 
 
 def load(results: Path, name: str, device: str) -> Results | None:
-    """The results of a full run, else those of a quick one, else None.
+    """The results of a full run, else of a quick run, else None.
 
     A file that lacks what this version of the benchmark writes counts as absent.
     """

@@ -140,7 +140,7 @@ def features(*batch: int, seed: int = 0) -> Tensor:
 
 
 def waves(y: Tensor) -> Tensor:
-    """As many weights, each of them different."""
+    """A weight for each entry of ``y``, all different."""
     return torch.sin(torch.arange(y.numel(), dtype=torch.float64)).view(y.shape).to(y)
 
 
@@ -150,7 +150,7 @@ def weighted(y: Tensor) -> Tensor:
 
 
 def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """Those of the input and of the parameters."""
+    """The gradients of the input and of the parameters."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     return list(torch.autograd.grad(weighted(module(x)), [x, *module.parameters()]))
 
@@ -168,7 +168,7 @@ def unlike_at_first(module: nn.Module) -> nn.Module:
 
 
 def trained(name: str, **options: object) -> nn.Module:
-    """A module whose buffers and parameters are not those of the start."""
+    """A module whose buffers and parameters differ from the start."""
     module = MODULES[name](**options)
     with torch.no_grad():
         for parameter in module.parameters():

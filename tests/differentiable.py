@@ -68,7 +68,7 @@ def loss(f: Function) -> Callable[[Tensor], Tensor]:
 
 
 def direction(x: Tensor) -> Tensor:
-    """The same for each of a batch, symmetric where ``x`` is square."""
+    """One direction for all elements of a batch, symmetric where ``x`` is square."""
     E = torch.sin(1 + torch.arange(x[0].numel(), dtype=x.dtype) ** 2).view(x[0].shape)
     return (E + E.mT if E.shape[-1] == E.shape[-2] else E).expand(x.shape)
 
@@ -115,7 +115,7 @@ def forward_over_forward(f: Function, x: Tensor) -> Tensor:
     return torch.func.jvp(slope, (x,), (direction(x).cos(),))[1]
 
 
-# Of a batch, beside the same of one.
+# What a transform computes for a whole batch, and the function that computes it for one element.
 EACH = {
     each_alone: lambda f, x: flat(f)(x),
     gradient_of_each: gradient,

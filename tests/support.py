@@ -91,7 +91,7 @@ def shown_by(item: pytest.Item) -> list[Cell]:
 
 
 def cells(tables: dict[str, dict[str, dict[str, str]]]) -> set[Cell]:
-    """Those of a file."""
+    """The cells of a file."""
     return {
         (table, subject, what)
         for table, rows in tables.items()

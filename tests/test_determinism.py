@@ -64,7 +64,7 @@ def in_a_process(full: bool) -> Digests:
 
 
 def digest(tensors: Iterable[Tensor]) -> str:
-    """Of every bit.
+    """A digest of every bit.
 
     Raises:
         RuntimeError: if a number is not finite.

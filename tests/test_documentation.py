@@ -94,7 +94,7 @@ def entries(section: str) -> dict[str, str]:
 
 
 def parameters(obj: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Those of a function or a constructor, inherited ones too, but not of torch or Python."""
+    """The parameters of a function or a constructor, also inherited, not torch's or Python's."""
     made = obj if inspect.isfunction(obj) else obj.__init__
     ours = getattr(made, "__module__", "").startswith("covlayers")
     return parameters_of(obj) if ours else {}
@@ -191,7 +191,7 @@ def test_what_is_spared_needs_to_be() -> None:
 
 @pytest.mark.parametrize(("owner", "member"), list(shown()))
 def test_members(owner: type, member: str) -> None:
-    """Its own docstring or that of a class names each parameter, and the shape of tensors."""
+    """Its own docstring or a class's docstring names each parameter, and the shape of tensors."""
     obj = inspect.getattr_static(owner, member)
     own = inspect.getdoc(getattr(owner, member))
     assert own
@@ -206,7 +206,7 @@ def test_members(owner: type, member: str) -> None:
 
 
 def table() -> str:
-    """By kind, how many names have what is asked of them."""
+    """How many names of each kind have what is asked of them."""
     columns = ("summary", "formula", "words", "Shape", "Args", "Raises", "Example", "Reference")
     rows = [("", "names", *columns)]
     for group in dict.fromkeys(map(kind, NAMES)):

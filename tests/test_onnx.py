@@ -13,9 +13,9 @@ from covlayers.functional import METHODS
 from tests.built import MODULES, sample, unlike_at_first
 from tests.properties import spd
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxscript")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")  # torch.onnx.export needs it
+pytest.importorskip("onnxscript")  # torch.onnx.export needs it
+onnxruntime = pytest.importorskip("onnxruntime")  # runs the files
 
 # An export takes seconds, so one of each family stands for it.
 FAMILIES = (
@@ -30,7 +30,7 @@ RAISING = {
 
 
 class InverseRoot(nn.Module):
-    """By one of the methods."""
+    """The inverse root by one of the methods."""
 
     def __init__(self, method: str) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ import covlayers as cl
 from covlayers import functional as F
 
 LIBRARY = str(Path(cl.__file__).parent) + os.sep
-# At most so many calls, files and entered autocast contexts.
+# The most calls, files and entered autocast contexts.
 BOUNDS = {
     "MPACovPool forward": (45, 10, 1),
     "MPACovPool backward": (18, 7, 1),
@@ -79,7 +79,7 @@ def traced(run: Callable[[], object]) -> Trace:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many of them, and afterwards as many as before."""
+    """``count`` threads, and afterwards as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -93,7 +93,7 @@ class MatrixFunction(ABC):
             scale: positive numbers ``(*, 1, 1)``.
 
         Raises:
-            UnsupportedError: if the gradient solves no such equation; only the roots' do.
+            UnsupportedError: if the gradient solves no such equation; for the roots it does.
         """
         raise UnsupportedError(f"the gradient of {self.name} solves no Lyapunov equation.")
 

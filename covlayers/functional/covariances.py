@@ -129,7 +129,7 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
 
 
 def _products(x: Tensor, y: Tensor) -> Tensor:
-    """``x yᵀ``: one product, or a sum over blocks where one would add up too many roundings."""
+    """``x yᵀ``: one product, or a sum over blocks where one product would round too much."""
     M, block = x.shape[-1], tuning.BLOCK
     if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
         return x @ y.mT
@@ -145,10 +145,10 @@ def _centered(x: Tensor, center: bool) -> Tensor:
 
 
 class _CenteredProduct:
-    """``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None; keeps its inputs alone.
+    """``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None; keeps its inputs only.
 
-    No gradient flows through the means: what it would add to each position is the gradient's sum
-    over centred features, and that is zero.
+    No gradient flows through the means: it would add a sum over centred features to each position,
+    and that sum is zero.
     """
 
     @staticmethod

@@ -32,8 +32,8 @@ def eigh(
 
     .. math:: A = U \operatorname{diag}(\lambda)\, U^\top, \qquad U^\top U = I
 
-    The sign of each eigenvector is fixed: of its entries within 0.1% of the largest magnitude the
-    first is positive. The gradient of eigenvectors explodes as eigenvalues meet; the rules bound
+    The sign of each eigenvector is fixed: its first entry within 0.1% of the largest magnitude is
+    positive. The gradient of eigenvectors explodes as eigenvalues meet; the rules bound
     it, see :class:`~covlayers.functional.GapRule`. At a tie, exact or up to rounding, the gradient
     has no part that turns the two eigenvectors into each other. With ``"exact_gaps"`` and
     ``"autograd"`` second derivatives are right; the surrogates raise.

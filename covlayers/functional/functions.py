@@ -24,7 +24,7 @@ class SquareRoot(MatrixFunction):
     name = "sqrtm"
     exponent = 0.5
     is_root = True
-    f = staticmethod(torch.sqrt)  # type: ignore[assignment]
+    f = staticmethod(torch.sqrt)  # type: ignore[assignment]  # torch's function as the method
 
     def df(self, values: Tensor) -> Tensor:
         return 0.5 * values.rsqrt()
@@ -49,7 +49,7 @@ class InverseSquareRoot(MatrixFunction):
     name = "invsqrtm"
     exponent = -0.5
     is_root = True
-    f = staticmethod(torch.rsqrt)  # type: ignore[assignment]
+    f = staticmethod(torch.rsqrt)  # type: ignore[assignment]  # torch's function as the method
 
     def df(self, values: Tensor) -> Tensor:
         return -0.5 * values.rsqrt() / values
@@ -75,7 +75,7 @@ class Logarithm(MatrixFunction):
 
     name = "logm"
     exponent = 0.0
-    f = staticmethod(torch.log)  # type: ignore[assignment]
+    f = staticmethod(torch.log)  # type: ignore[assignment]  # torch's function as the method
 
     def df(self, values: Tensor) -> Tensor:
         return 1 / values

@@ -5,7 +5,7 @@ solution: with :math:`W` solving :math:`S W + W S = g_X`,
 
 .. math:: g_Q = W, \qquad g_S = -(W X^\top + X^\top W),
 
-and being written with :func:`lyapunov` again, it holds to any order.
+where :func:`lyapunov` solves for :math:`W` again, so derivatives hold to any order.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ class _Solved:
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         S, X, *known = ctx.saved_tensors
-        if compiling():  # a compiled backward has no next
+        if compiling():  # a compiled backward pass is not differentiated again
             W = ctx.solver.solve(S, grad, *known)
         else:
             W = lyapunov(S, grad, ctx.solver, *known)
@@ -70,9 +70,9 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
     r"""Solve :math:`S X + X S = Q` for symmetric positive definite :math:`S`.
 
     The solution is differentiable to any order, in forward and reverse mode. It is symmetric when
-    :math:`Q` is. Of a singular :math:`S`, eigenvalues at the rounding noise are raised out of it
-    (``"eigh"``) or left unconverged (``"sign"``, ``"smith"``): the result stays finite. For an
-    :math:`S` with an eigenvalue below -1% of its norm the result is NaN.
+    :math:`Q` is. Where :math:`S` is singular, ``"eigh"`` raises eigenvalues above the rounding
+    noise, and ``"sign"`` and ``"smith"`` do not converge for them: the result stays finite. Where
+    :math:`S` has an eigenvalue below -1% of its norm, the result is NaN.
 
     Args:
         S: symmetric positive definite matrices.
@@ -111,6 +111,6 @@ def solve_lyapunov(S: Tensor, Q: Tensor, *, solver: str | LyapunovSolver = "auto
         return symmetric(S) + Q
     S = symmetrised("S", S)
     with torch.no_grad():
-        known = chosen.prepare(semidefinite(S))  # which some solvers do not notice
+        known = chosen.prepare(semidefinite(S))  # some solvers do not notice an indefinite S
     S, Q = torch.broadcast_tensors(S, Q)
     return lyapunov(S, Q, chosen, *known)

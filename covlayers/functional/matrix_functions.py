@@ -36,8 +36,8 @@ def check_cell(
 ) -> tuple[Method, Backward | None]:
     """The method and the rule that the names stand for, None for None; no matrix is needed.
 
-    ``(rule or OWN_RULE).apply(fns, method, A)`` then is the core: each of ``fns`` of symmetric
-    float32 or float64 matrices ``(*, n, n)``.
+    ``(rule or OWN_RULE).apply(fns, method, A)`` is then the core: it computes each of ``fns`` for
+    symmetric float32 or float64 matrices ``(*, n, n)``.
 
     Raises:
         InvalidValueError: for an unknown name.

@@ -119,7 +119,7 @@ class Applied:
         return self.rule.apply((self.fn,), self.method, A)[0]
 
     def with_vjp(self, A: Tensor) -> tuple[Tensor, Vjp]:
-        """The same, and its vector-Jacobian product for symmetric gradients, with no graph."""
+        """``fn(A)``, and its vector-Jacobian product for symmetric gradients, with no graph."""
         return self.rule.with_vjp(self.fn, self.method, A)
 
 
@@ -175,7 +175,7 @@ def _saved(ctx: Any) -> Saved:
     A, *rest = ctx.saved_tensors
     number = len(ctx.fns)
     spectrum = Spectrum(*rest[number:]) if len(rest) > number else None
-    # A method may decompose in float64: then the rule computes in it.
+    # A method may decompose in float64: then the rule computes in float64 too.
     dtype = spectrum.values.dtype if spectrum else ctx.dtype
     outputs = {}
     for fn, one in zip(ctx.fns, rest, strict=False):
@@ -192,7 +192,7 @@ def _differentiate(
     direction: Tensor,
 ) -> Tensor:
     """The rule's formula, which raises when differentiated again unless it is right to do so."""
-    if rule.any_order(fn) or compiling():  # a compiled backward has no next
+    if rule.any_order(fn) or compiling():  # a compiled backward pass is not differentiated again
         return formula(fn, saved, direction)
     with torch.no_grad():
         result = formula(fn, saved, direction)

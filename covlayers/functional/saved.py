@@ -17,7 +17,7 @@ class Saved:
         A: the matrices ``(*, n, n)``; None for a rule that does not read them.
         outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions.
         known_spectrum: the spectrum of a method that has one, else None.
-        dtype: that the rule computes in.
+        dtype: the dtype in which the rule computes.
 
     Example:
         >>> saved = Saved(torch.eye(2), outputs={})
@@ -41,7 +41,7 @@ class Saved:
     def spectrum(self) -> Spectrum:
         """The method's spectrum, or the spectrum of ``A`` where the method had none.
 
-        Its residual is what the spectrum lacks of ``UᵀAU``, from a method that refines, else None.
+        Its residual is ``UᵀAU`` less the eigenvalues, from a method that refines, else None.
         """
         return self.known_spectrum or decompose_positive(self.input).spectrum
 

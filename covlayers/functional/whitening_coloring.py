@@ -44,7 +44,7 @@ class WhitenColor:
     backward: Backward | None
 
     def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
-        """That of a style ``(*, G, c, M)`` over weighted positions."""
+        """The mean and root of a style ``(*, G, c, M)`` over weighted positions."""
         mean, cov, varies = weighted_moments(style, weights, self.eps, self.shrinkage)
         root = applied(SQRT, self.method, self.backward)(cov)
         return Target(mean, torch.where(varies, root, 0))

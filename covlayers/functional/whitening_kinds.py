@@ -49,9 +49,9 @@ def whitening_matrix(
     - ``"zca_cor"``: :math:`W = P^{-1/2} V^{-1/2}`, closest to standardisation;
     - ``"pca_cor"``: :math:`W = \Theta^{-1/2} G^\top V^{-1/2}`.
 
-    Of a singular covariance the eigenvalues (``"pca"``), the variances (``"*_cor"``) or the
-    diagonal (``"cholesky"``) are raised out of the rounding noise, and ``"zca"`` does as its method
-    does: the result is finite, and so is its gradient.
+    For a singular covariance ``"pca"`` raises the eigenvalues, ``"*_cor"`` the variances and
+    ``"cholesky"`` the diagonal above the rounding noise, and ``"zca"`` does as its method does. The
+    result is finite, and so is its gradient.
 
     Args:
         cov: covariance matrices :math:`\Sigma`.
@@ -97,7 +97,7 @@ def whitening(kind: str, method: MethodLike, backward: BackwardLike) -> Whitenin
 
 
 def _zca(method: MethodLike, backward: BackwardLike) -> Whitening:
-    # What refinement restores, an estimated covariance does not have.
+    # An estimated covariance does not have the digits that refinement restores.
     chosen = Auto(refine=False) if isinstance(method, str) and method == "auto" else method
     return applied(INVSQRT, *check_cell((INVSQRT,), chosen, backward))
 

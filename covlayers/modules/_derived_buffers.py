@@ -68,7 +68,7 @@ class DerivedBuffers(StatisticBuffers):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
-        # What was not derived before may be memory that nothing has been written to.
+        # Buffers that were never derived may be uninitialised memory.
         if self.derived:
             self.outdate()
             self.prepare()

@@ -16,10 +16,10 @@ from covlayers.modules.norms.running_moments import RunningMoments
 
 
 class ConditioningMonitor:
-    r"""Watch the spectra of what the layers of a model whiten, while it trains.
+    r"""Watch the spectra of the features that the layers of a model whiten, while it trains.
 
-    For each layer it measures, of the eigenvalues :math:`\lambda_i \ge 0` of the covariance of a
-    batch,
+    For each layer it takes the eigenvalues :math:`\lambda_i \ge 0` of the covariance of a batch,
+    and measures
 
     .. math:: \kappa = \frac{\lambda_{\max} + \varepsilon}{\lambda_{\min} + \varepsilon}, \qquad
               r = \exp\Big(-\sum_i p_i \log p_i\Big), \quad
@@ -32,11 +32,11 @@ class ConditioningMonitor:
     below the number of channels of a group, smaller groups or shrinkage may serve better.
 
     The monitor changes no value, no gradient and no state. It measures the batches of its own
-    process, skips a batch of fewer than two positions, and reports NaN for a batch that is not
+    process, skips a batch with fewer than two positions, and reports NaN for a batch that is not
     finite. It does not watch a compiled model.
 
     Args:
-        model: whose layers of this library are watched.
+        model: the model; its layers of this library are watched.
         every: forward passes in training from one measurement to the next, at least 1.
 
     Raises:

@@ -31,8 +31,8 @@ def convert_batchnorm(
     so an optimizer keeps hold of them), its running mean, the running covariance
     :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, ``eps``, momentum,
     device, dtype and mode. In evaluation the model thereby computes what it did, until it is
-    trained. In training an ``eps`` of 1e-5 regularises little: of a batch with few positions for
-    its channels take a larger one, e.g. ``eps=1e-3``. One BatchNorm in several places becomes one
+    trained. In training an ``eps`` of 1e-5 regularises little: where a batch has few positions for
+    its channels, take a larger ``eps``, e.g. 1e-3. One BatchNorm in several places becomes one
     layer.
 
     The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and

@@ -99,8 +99,8 @@ def replace_head(
         InvalidValueError: for a number out of range, or a ``fusion`` without a class token; and as
             ``pool`` itself.
         InvalidTypeError: for an argument of a wrong type, and as ``pool`` itself.
-        UnsupportedError: for a model of another structure, or of timm that cannot do without its
-            pooling.
+        UnsupportedError: for a model of another structure, or a timm model that cannot do without
+            its pooling.
 
     Example:
         >>> model = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 64, 3)))

@@ -28,8 +28,8 @@ train_y, test_y = (torch.tensor(y) for y in splits[2:])
 # The network
 # -----------
 #
-# Two hidden layers of 32 units, each normalised before its ReLU. Only the norms differ: the weights
-# of a seed, its batches of 256, the optimiser and its learning rate are the same.
+# Two hidden layers of 32 units, each normalised before its ReLU. Only the norms differ: networks of
+# one seed share the first weights, the batches of 256, the optimiser and its learning rate.
 
 norms = {
     "BatchNorm": (nn.BatchNorm1d, "#ff7f0e"),
@@ -84,7 +84,7 @@ curves = {
 # Curves
 # ------
 #
-# The loss is that of the batches in training, the other two are of the test images by the running
+# The loss is measured on the batches in training, the other two on the test images by the running
 # statistics. Lines are medians over three seeds, bands reach from the lowest to the highest.
 
 scales = {"training loss": "log", "test error": "linear", "condition number": "log"}

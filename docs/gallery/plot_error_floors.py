@@ -101,10 +101,11 @@ A = (A + A.mT) / 2
 draw(conditions, A, values, U)
 
 # %%
-# **What the defaults leave out is the small eigenvalues.** Of the root they keep most of the
-# value, whose norm is that of the large eigenvalues, and lose the gradient, whose norm is that of
-# the small ones. Of the inverse root they lose both: an error of one means that next to nothing is
-# left. Only at a condition number of ten are two or three digits right, by the Padé approximant.
+# **The defaults leave out the small eigenvalues.** They keep most of the root, since the large
+# eigenvalues make up its norm, and lose its gradient, since the small ones make up the norm of the
+# gradient. They lose both value and gradient of the inverse root: an error of one means that next
+# to nothing is left. Only at a condition number of ten are two or three digits right, by the Padé
+# approximant.
 #
 # The exact methods lose to the condition number what rounding costs, and no more.
 # ``PolarExpress()`` starts about two digits above ``Eigh()``, and stays there for the value of the
@@ -113,7 +114,7 @@ draw(conditions, A, values, U)
 # float32: the floors and the rounding
 # ------------------------------------
 #
-# The truth is now that of the matrices as float32 holds them. The condition number ends at
+# The truth is now computed from the matrices as float32 holds them. The condition number ends at
 # :math:`10^6`: beyond, float32 no longer holds the smallest eigenvalues.
 
 single = A[conditions <= 1.01e6].float()
@@ -128,10 +129,10 @@ draw(conditions[conditions <= 1.01e6], single, *torch.linalg.eigh(single.double(
 # What becomes of one small eigenvalue
 # ------------------------------------
 #
-# Of a float32 matrix with the eigenvalues :math:`\lambda` and 1: what each method returns at
-# :math:`\lambda = 10^{-9}`, where the root is 3e-5 and the inverse root 3e4, and the smallest
-# :math:`\lambda` down to which the root, the inverse root and the slope of the inverse root are
-# within 10% of the truth.
+# Each method takes a float32 matrix with the eigenvalues :math:`\lambda` and 1. The table shows
+# what it returns at :math:`\lambda = 10^{-9}`, where the root is 3e-5 and the inverse root 3e4, and
+# the smallest :math:`\lambda` down to which the root, the inverse root and the slope of the inverse
+# root are within 10% of the truth.
 
 small = torch.logspace(-9, 0, 721)
 

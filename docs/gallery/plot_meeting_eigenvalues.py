@@ -2,9 +2,9 @@ r"""
 Gradients as two eigenvalues meet
 =================================
 
-The derivative of an eigenvector divides by the gap between two eigenvalues; that of a matrix
-function does not. Here two eigenvalues, 1 and :math:`1 - g`, meet, and every backward rule of
-:doc:`the atlas </atlas>` is held against the closed form: first for the roots, then for the
+The derivative of an eigenvector divides by the gap between two eigenvalues; the derivative of a
+matrix function does not. Here two eigenvalues, 1 and :math:`1 - g`, meet, and every backward rule
+of :doc:`the atlas </atlas>` is held against the closed form: first for the roots, then for the
 eigenvectors themselves.
 """
 
@@ -100,7 +100,7 @@ for axes in grid[1]:
 # :class:`~covlayers.functional.Smith` and, on a spectrum as mild as this,
 # :class:`~covlayers.functional.Lyapunov` stay at rounding; :class:`~covlayers.functional.Unrolled`
 # has the error of three Newton-Schulz steps, whatever the gap. In the middle each digit of the gap
-# costs a digit of the gradient, that of ``torch.linalg.eigh`` included, which is
+# costs a digit of the gradient, also through ``torch.linalg.eigh``, which is
 # :class:`~covlayers.functional.Autograd` here. :class:`~covlayers.functional.TruncatedGaps` gives
 # up the entry between the two eigenvectors below :math:`10^{-10}`,
 # :class:`~covlayers.functional.LorentzianGaps` around :math:`10^{-6}`. On the right that entry is

@@ -20,8 +20,8 @@ import covlayers
 ROOT = Path(covlayers.__file__).parents[1]
 sys.path.extend([str(ROOT), str(ROOT / "docs")])
 
-import results  # noqa: E402
-from benchmarks import labels, plot  # noqa: E402
+import results  # noqa: E402 (found by the line above)
+from benchmarks import labels, plot  # noqa: E402 (likewise)
 
 run = results.load(Path(plot.__file__).parent / "results", "matrix_functions", "cpu")
 rows = [
@@ -69,7 +69,7 @@ figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for (n, cells), colour in zip(sorted(sizes.items())[::2], plot.COLOURS, strict=False):
     front = plot.nothing_beats((row["relative"], row["gradient_error"]) for row in cells)
     axes.step(*zip(*front, strict=True), where="post", marker="o", color=colour, label=f"n = {n}")
-axes.set(xlabel="time over that of Eigh() and Loewner()", ylabel="relative error of the gradient")
+axes.set(xlabel="time / time of Eigh() and Loewner()", ylabel="relative error of the gradient")
 axes.set(yscale="log")
 axes.grid(alpha=0.25)
 _ = figure.legend(loc="outside right upper")
@@ -101,5 +101,5 @@ for n, cells in sorted(sizes.items()):
 
 # %%
 # **A price of 1.00 says that the fastest cell keeps to the error.** Where the price is higher, the
-# difference is what a wrong gradient saves. The third digit is that of the refined decomposition
-# or, at 16 and 32, of the products: what ``auto`` selects.
+# difference is what a wrong gradient saves. The third digit comes from the refined decomposition
+# or, at 16 and 32, from the products: what ``auto`` selects.

@@ -2,9 +2,10 @@
 Spectra before and after pooling
 ================================
 
-A covariance has a few large eigenvalues and many small ones, and a linear classifier sees little
-but the large. A covariance pooling evens them out. How far depends on the function, and on how it
-is computed: the published presets of one root differ by what they make of the small eigenvalues.
+A covariance has a few large eigenvalues and many small ones, and a linear classifier sees almost
+only the large ones. A covariance pooling evens them out. How far depends on the function, and on
+how it is computed: the published presets of one root differ by what they make of the small
+eigenvalues.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 Style transfer in closed form
 =============================
 
-Whitening takes mean and covariance away from the features of a picture, and coloring puts those of
-another in their place :cite:p:`li2017universal`. Nothing is learnt. Here the features are pixels,
-then patches, of photographs that come with scikit-image and scikit-learn.
+Whitening takes mean and covariance away from the features of a picture, and coloring gives them the
+mean and covariance of another picture :cite:p:`li2017universal`. Nothing is learnt. Here the
+features are pixels, then patches, of photographs that come with scikit-image and scikit-learn.
 """
 
 import matplotlib.pyplot as plt
@@ -58,7 +58,7 @@ show(panels[3], style, "style")
 
 
 def missed(x):
-    """The relative distance of the covariance of the colours from that of the style."""
+    """The relative distance between the covariances of the colours and of the style."""
     A, target = (covariance(colours[0].flatten(1)) for colours in (x, style))
     return (A - target).norm() / target.norm()
 
@@ -78,7 +78,7 @@ for (above, below), (name, x) in zip(panels.T, results.items(), strict=True):
     below.set(xlim=(-0.3, 1.1), ylim=(-0.3, 1.1), aspect="equal", xlabel="red")
 _ = panels[1, 0].set_ylabel("blue")
 
-print("distance of the covariance from that of the style")
+print("distance of the covariance from the covariance of the style")
 for name in ("AdaIN", "whitening-coloring"):
     x = results[name]
     print(f"{name:18} {missed(x):7.2%}, clipped {missed(x.clamp(0, 1)):7.2%}")
@@ -91,9 +91,9 @@ for name in ("AdaIN", "whitening-coloring"):
 # Patches
 # -------
 #
-# The covariance of pixels knows nothing of their neighbours. That of :math:`8 \times 8` patches
-# does, and it is transferred in the same way: cut the pictures into overlapping patches of 192
-# numbers, transform these, and average them where they overlap.
+# The covariance of pixels knows nothing of their neighbours. The covariance of :math:`8 \times 8`
+# patches does, and it is transferred in the same way: cut the pictures into overlapping patches of
+# 192 numbers, transform these, and average them where they overlap.
 
 
 def by_patches(layer, content, style, side=8, stride=2):

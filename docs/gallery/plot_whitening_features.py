@@ -103,7 +103,7 @@ _ = figure.legend(loc="outside lower center", ncols=4)
 # Filters
 # -------
 #
-# A row of a whitening matrix is a filter. Of :math:`8 \times 8` patches there are 64.
+# A row of a whitening matrix is a filter. Patches of :math:`8 \times 8` have 64 filters.
 
 kinds = {
     "ZCA": ZCAWhitening(patch_size=8),
@@ -124,5 +124,5 @@ for line, (name, whitening) in zip(panels, kinds.items(), strict=True):
 
 # %%
 # A ZCA filter takes from a pixel what its neighbours on all sides tell
-# :cite:p:`bell1997independent`. Those of PCA are waves over the whole patch, the first its mean.
-# One of Cholesky takes from a pixel what those before it tell, and has nothing after it.
+# :cite:p:`bell1997independent`. PCA filters are waves over the whole patch, the first its mean. A
+# Cholesky filter takes from a pixel what the pixels before it tell, and has nothing after it.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def random_shift(images: Tensor, pixels: int) -> Tensor:
-    """Shift each image by up to so many pixels in both directions; zeros come in at the border.
+    """Shift each image by up to ``pixels`` in both directions; zeros come in at the border.
 
     Args:
         images: a batch, :math:`(N, C, H, W)`.

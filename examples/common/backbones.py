@@ -31,7 +31,7 @@ Trunk = tuple[nn.Module, int]
 def small_resnet(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
     """Two residual blocks of 32 channels that keep the resolution, for images of a few pixels.
 
-    The last two arguments are those of its large siblings; there is nothing here that they change.
+    Its large siblings take the last two arguments; here they change nothing.
     """
     trunk = nn.Sequential(
         nn.Conv2d(in_channels, 32, 3, padding=1, bias=False),

@@ -27,7 +27,7 @@ class Classifier(LightningModule):
         num_classes: number of classes.
         optimizer: ``sgd``, with Nesterov momentum 0.9, or ``adamw``.
         lr: the highest learning rate.
-        classifier_lr_factor: by how much that of the network's last layer is higher.
+        classifier_lr_factor: by how much the learning rate of the network's last layer is higher.
         weight_decay: of the optimiser.
         warmup: the part of all steps during which the learning rate rises, in (0, 1).
         milestones: epochs after which the learning rate falls by ten, without rise and cosine.

@@ -43,7 +43,7 @@ class Cli(LightningCLI):
             model: what ``--model`` configures.
             data: base of what ``--data`` chooses from.
             default: the configuration that holds where none is given.
-            args: the command line; by default that of the process, and ``fit`` if that is empty.
+            args: the command line; by default the process's own, and ``fit`` if that is empty.
         """
         warnings.filterwarnings("ignore", message=".*(many workers|persistent_workers)")
         arguments = args or sys.argv[1:] or ["fit"]

@@ -1,8 +1,8 @@
 """Comparisons of variants on real data at equal budget.
 
-Every variant has the recipe of a configuration, but for what the comparison says: the same data,
+Every variant has the recipe of a configuration, except what the comparison says: the same data,
 augmentation, batches, optimiser and epochs, and for each seed the same initial weights where
-variants share layers. The weights that are tested are those at the end of the training.
+variants share layers. The weights at the end of the training are tested.
 """
 
 import json
@@ -135,9 +135,9 @@ class Experiment:
         Args:
             comparisons: which; by default all.
             seeds: which seeds; each gives the initial weights, the order and the augmentation.
-            epochs: of every training; by default those of the recipe.
+            epochs: of every training; by default as many as the recipe says.
             output: a folder, with one in it for the figures and the numbers of each comparison; by
-                default that of the name in ``logs``.
+                default the folder of the name in ``logs``.
         """
         torch.set_num_threads(1)  # little gain from more here, and long waits where cores are busy
         for name in ("pytorch_lightning", "lightning_fabric"):

@@ -39,7 +39,7 @@ class CIFAR10(Images):
     Args:
         root: folder of the data.
         download: fetch the data if they are not there.
-        options: those of every data module.
+        options: the options of every data module.
     """
 
     mean, std = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
@@ -83,7 +83,7 @@ class ImageFolder(Images):
     Args:
         root: the folder that holds both.
         image_size: side of the crop, in pixels.
-        options: those of every data module.
+        options: the options of every data module.
     """
 
     mean, std = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)

@@ -49,9 +49,9 @@ class Images(LabelledData):
     """Images that are shifted and mirrored.
 
     Args:
-        shift: training images move by up to so many pixels.
+        shift: by how many pixels training images move at most.
         flip: training images are mirrored half of the time.
-        loading: those of every data module.
+        loading: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.

@@ -1,4 +1,4 @@
-"""One training of a comparison: the recipe of a configuration, but for some options."""
+"""One training of a comparison: the recipe of a configuration, except some options."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Weights to start from: those of trunk and pooling in a checkpoint of an example."""
+"""Weights to start from: trunk and pooling from a checkpoint of an example."""
 
 from pathlib import Path
 from pickle import UnpicklingError

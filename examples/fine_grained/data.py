@@ -1,8 +1,8 @@
 """The default data: which of twelve pictures is a small grey patch from?
 
-Training, validation and test patches come from strips of a picture that do not touch: the left half
-but its last quarter, that quarter, and the right half. What is learnt must hold for the texture,
-not for the objects that happen to be in one half.
+Training, validation and test patches come from strips of a picture that do not touch: the first
+three quarters of the left half, its last quarter, and the right half. What is learnt must hold for
+the texture, not for the objects that happen to be in one half.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ SIZE = 24
 """Side of a patch, in pixels."""
 
 STEP = 6
-"""Patches begin at every so many pixels, so those of one split overlap."""
+"""Pixels from the start of one patch to the next, so the patches of one split overlap."""
 
 FLAT = 4.0
-"""A patch whose grey levels deviate by no more than this has nothing but noise to show."""
+"""A patch whose grey levels deviate by no more than this shows noise only."""
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ class FineGrainedCli(ClassifierCli):
 
 
 def cli(args: list[str] | None = None) -> FineGrainedCli:
-    """Run a command; by default that of the process."""
+    """Run a command; by default the command line of the process."""
     return FineGrainedCli.run(FineGrainedClassifier, Images, PATCHES, args)
 
 

@@ -18,7 +18,7 @@ class FineGrainedClassifier(Classifier):
         backbone: ``patch_resnet``, ``small_resnet``, ``resnet18`` or ``resnet50``.
         num_classes: number of classes.
         in_channels: channels of the images.
-        reduced_channels: channels on which a covariance is taken; by default those of the backbone.
+        reduced_channels: channels on which a covariance is taken; by default the backbone's.
         weights: torchvision's for the backbone, such as ``IMAGENET1K_V2``, which are fetched.
         init_from: a checkpoint of this or of the image classification example, which gives trunk
             and pooling, and takes the place of ``weights``.

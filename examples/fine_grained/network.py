@@ -1,7 +1,7 @@
 """Networks: a convolutional trunk, a pooling that makes a vector of its features, a linear layer.
 
-All but the pooling is the same for every head; a large trunk keeps the resolution of the last but
-one stage in the last where a covariance is taken, which needs many positions.
+Heads differ in the pooling only. Where a covariance is taken, which needs many positions, a large
+trunk keeps the resolution of the second-last stage in the last.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from covlayers import CovPool
 def patch_resnet(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
     """A convolution and a residual block of 32 channels at half the resolution.
 
-    The last two arguments are those of its large siblings; there is nothing here that they change.
+    Its large siblings take the last two arguments; here they change nothing.
     """
     trunk = nn.Sequential(
         nn.Conv2d(in_channels, 32, 5, stride=2, padding=2, bias=False),
@@ -56,7 +56,7 @@ def build_network(
         num_classes: length of the output.
         in_channels: channels of the images.
         reduced_channels: channels on which the covariance is taken, after a 1x1 convolution; by
-            default those of the trunk.
+            default the trunk's channels.
 
     Raises:
         ValueError: if a name is not in its table; the message lists those that are.

@@ -23,7 +23,7 @@ class Photographs(Images):
         root: the folder that holds them.
         image_size: side of the crop, in pixels; the shorter side of the photograph is brought to a
             seventh more.
-        options: those of every data module.
+        options: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.
@@ -37,7 +37,7 @@ class Photographs(Images):
         self.root, self.image_size = root, image_size
 
     def crop(self, kind: type[v2.Transform]) -> v2.Compose:
-        """From a PIL image to the bytes of a crop, by one of torchvision's."""
+        """What turns a PIL image into the bytes of a crop, by one of torchvision's croppings."""
         resize = v2.Resize(self.image_size * 8 // 7)
         return v2.Compose([v2.RGB(), resize, kind(self.image_size), v2.PILToTensor()])
 
@@ -47,7 +47,7 @@ class DTD(Photographs):
 
     Args:
         download: fetch the data if they are not there.
-        options: those of all photographs.
+        options: the options of all photographs.
     """
 
     source: ClassVar[Callable[..., Any]] = torchvision.datasets.DTD

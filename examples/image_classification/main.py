@@ -21,7 +21,7 @@ DIGITS = Path(__file__).parent / "configs" / "digits.yaml"
 
 
 def cli(args: list[str] | None = None) -> ClassifierCli:
-    """Run a command; by default that of the process."""
+    """Run a command; by default the command line of the process."""
     return ClassifierCli.run(ImageClassifier, Images, DIGITS, args)
 
 

@@ -14,9 +14,9 @@ class ImageClassifier(Classifier):
         backbone: ``small_resnet``, ``resnet18`` or ``resnet50``.
         num_classes: number of classes.
         in_channels: channels of the images.
-        reduced_channels: channels on which a covariance is taken; by default those of the backbone.
+        reduced_channels: channels on which a covariance is taken; by default the backbone's.
         small_images: give a large backbone a stem for images of 32 pixels.
-        norm: that of the stem: ``batch``, ``decorrelated``, ``iternorm`` or ``pca``.
+        norm: the norm of the stem: ``batch``, ``decorrelated``, ``iternorm`` or ``pca``.
         norm_options: arguments of that layer, such as ``num_groups``, ``eps`` and ``backward``.
         recipe: how to train, the options of every classifier.
 

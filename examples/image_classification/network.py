@@ -41,8 +41,8 @@ def build_network(
 ) -> nn.Sequential:
     """Put a trunk, a pooling and a linear classifier together.
 
-    A covariance needs many positions, so its trunk keeps the resolution of the last but one stage
-    in the last, as in iSQRT-COV.
+    A covariance needs many positions, so its trunk keeps the resolution of the second-last stage in
+    the last, as in iSQRT-COV.
 
     Args:
         backbone: one of ``BACKBONES``.
@@ -50,7 +50,7 @@ def build_network(
         num_classes: length of the output.
         in_channels: channels of the images.
         reduced_channels: channels on which the covariance is taken, after a 1x1 convolution; by
-            default those of the trunk.
+            default the trunk's channels.
         small_images: give a large backbone a stem without stride, for images of 32 pixels.
         norm: one of ``NORMS``, for the stem; the others stay batch normalisations.
         norm_options: arguments of that layer, such as ``num_groups``, ``eps`` and ``backward``.

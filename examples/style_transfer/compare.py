@@ -23,7 +23,7 @@ from module import StyleModel
 from pictures import read, write
 
 EPOCHS = 2
-"""Of every training: a fifth of the recipe's."""
+"""Epochs of every training, a fifth of the recipe's epochs."""
 
 
 @dataclass(frozen=True)

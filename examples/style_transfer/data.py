@@ -33,7 +33,7 @@ class StyleData(Data):
         crop_size: side of the training pictures, in pixels, a multiple of 8.
         smallest_crop: the least share of a picture that a training crop shows.
         image_size: side of the pictures of validation and test, a multiple of 8.
-        loading: those of every data module.
+        loading: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.

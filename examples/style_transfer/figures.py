@@ -16,7 +16,7 @@ from common.report import BLUE, COLOURS, STYLE, VERMILION, draw_curve, read_curv
 from pictures import to_array
 
 PAIRS = 4
-"""Pairs in a figure, evenly spread over those of a split."""
+"""Pairs in a figure, evenly spread over the pairs of a split."""
 
 TIGHT = {"figure.constrained_layout.h_pad": 0.03, "figure.constrained_layout.w_pad": 0.03}
 

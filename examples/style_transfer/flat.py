@@ -21,7 +21,7 @@ def crop(name: str, top: int, left: int) -> Tensor:
 
 
 def styles() -> dict[str, Tensor]:
-    """From one that varies everywhere to one that does not at all."""
+    """Styles by name, from one that varies everywhere to one that does not vary at all."""
     half = crop("cat", 100, 100).clone()
     half[..., : SIZE // 2] = 0.5
     return {

@@ -45,7 +45,7 @@ class Folders(StyleData):
         contents: the folder of the contents.
         styles: the folder of the styles.
         held_out: contents and styles of each of both splits, so that their pairs are the square.
-        options: those of all pairs.
+        options: the options of all pairs.
 
     Raises:
         ValueError: if a number is out of range.

@@ -32,7 +32,8 @@ PAIRS = (("china", "flower"), ("cat", "flower"))
 """Contents and styles that groups are shown with."""
 
 NARROW = (("china", "flower"), ("retina", "tissue"))
-"""Those for methods: the content has few colours, so its covariance is ill-conditioned."""
+"""Pairs that methods are shown with: the content has few colours, so its covariance is
+ill-conditioned."""
 
 LONGEST = 400
 """Side of a picture in pixels; a figure of large ones is a large file."""
@@ -41,7 +42,7 @@ CELL = 2.0
 """Width of a picture in a figure, in inches."""
 
 GAIN = 4
-"""Differences are shown so many times as large, about grey."""
+"""By how much differences are enlarged, about grey."""
 
 FILE = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08, "pil_kwargs": {"quality": 84}}
 

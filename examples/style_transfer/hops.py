@@ -30,7 +30,7 @@ TRANSFERS: dict[str, Callable[..., GroupWhiteningColoring]] = {
 
 
 Hop = Callable[[int], GroupWhiteningColoring]
-"""A hop for features of so many channels."""
+"""From a number of channels to a hop for features with these channels."""
 
 
 def make_hop(transfer: str, num_groups: int, **options: str | None) -> Hop:

@@ -18,7 +18,7 @@ FLAT = 1e-3
 """Norm of a mean or a covariance below which distances are relative to this instead."""
 
 SHRINKAGE = 0.01
-"""Of the covariances that whiten for the content, lest noise counts as much as edges."""
+"""Shrinkage of the covariances that whiten the content, so that noise counts less than edges."""
 
 
 def norm(x: Tensor) -> Tensor:
@@ -37,12 +37,12 @@ def symmetric(x: Tensor, y: Tensor) -> Tensor:
 
 
 def covariance(x: Tensor) -> Tensor:
-    """That of the channels over all positions."""
+    """The covariance of the channels over all positions."""
     return F.covariance(x.flatten(2))
 
 
 def mean(x: Tensor) -> Tensor:
-    """That of the channels over all positions."""
+    """The mean of each channel over all positions."""
     return x.mean((-2, -1))
 
 

@@ -53,7 +53,7 @@ class StyleCli(Cli):
 
 
 def cli(args: list[str] | None = None) -> StyleCli:
-    """Run a command; by default that of the process."""
+    """Run a command; by default the command line of the process."""
     return StyleCli.run(StyleModel, StyleData, PHOTOS, args)
 
 

@@ -27,8 +27,8 @@ class Ratio(Metric):
 class StyleMetrics(nn.ModuleDict):
     """How near outputs come to the style, and how much of the content they keep.
 
-    ``style_distance`` is how far covariances are from those of the style, in the mean of all pairs,
-    ``untransferred`` the same of the content as it was, ``style_gain`` the second over the first,
+    ``style_distance`` is how far covariances of the output are from the style's, in the mean of all
+    pairs, ``untransferred`` how far the content's were, ``style_gain`` the second over the first,
     and ``ssim`` the structural similarity of output and content.
     """
 

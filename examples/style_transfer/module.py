@@ -40,12 +40,12 @@ class StyleModel(LightningModule):
         method: how hops compute roots, see :func:`covlayers.functional.sqrtm`.
         backward: how they differentiate them; by default as suits the method.
         weights: torchvision's of VGG-19, such as ``IMAGENET1K_V1``, which are fetched.
-        content_weight: of how far the output's content is from that of the content.
-        style_weight: of how far its style is from that of the style.
+        content_weight: of the distance between the output's content and the content's.
+        style_weight: of the distance between the output's style and the style's.
         reconstruction_weight: of how far the style that comes out is from what came in.
         whitening_weight: of how far the content's features are from white ones.
         lr: the highest learning rate.
-        alpha_lr_factor: by how much that of the hops' strengths is higher.
+        alpha_lr_factor: by how much the learning rate of the hops' strengths is higher.
         warmup: the part of all steps during which the learning rate rises, in (0, 1).
 
     Raises:

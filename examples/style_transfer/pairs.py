@@ -26,7 +26,7 @@ class Sources(NamedTuple):
 
 
 class DrawnPairs(Dataset):
-    """Pairs drawn at random, endlessly many, of which so many are an epoch's.
+    """Pairs drawn at random, endlessly many; an epoch takes a fixed number of them.
 
     What a pair shows follows from its number and the seed of the training, whoever loads it.
 
@@ -55,7 +55,7 @@ class DrawnPairs(Dataset):
 
 
 class EndlessSampler(EpochSampler):
-    """A sampler whose indices in an epoch begin where those of the epoch before ended."""
+    """A sampler whose indices in an epoch begin where the epoch before ended."""
 
     def __iter__(self) -> Iterator[int]:
         return (self.epoch * len(self.dataset) + index for index in super().__iter__())

@@ -6,9 +6,9 @@ The :math:`k \times k` patches :math:`p` of a style have a mean :math:`m` and pr
 .. math:: f_i = \lambda_i^{-1/4}\, v_i^\top (p - m)
 
 for the first few; the power, half way to whitening, lets fine texture count beside light and shade.
-Those of the content have other moments, since it shows other things, and the nearest patch of the
-style would nearly always be one of a few. Whitening with their own covariance and coloring with
-that of the style's,
+Features of the content have other moments, since it shows other things, and the nearest patch of
+the style would nearly always be one of a few. Whitening with their own covariance and coloring with
+the covariance of the style's features,
 
 .. math:: \hat f = A_s^{1/2} A_c^{-1/2} (f - \mu_c) + \mu_s,
 
@@ -64,7 +64,7 @@ class StylePatches:
 
     @classmethod
     def draw(cls, style: Tensor, mask: Tensor | None) -> "StylePatches":
-        """Draw them from a style :math:`(1, 3, H, W)`, where its mask lets; always the same."""
+        """Draw from a style :math:`(1, 3, H, W)`, where its mask lets; always the same patches."""
         height, width = (length - SIDE + 1 for length in style.shape[-2:])
         share = torch.ones(height, width) if mask is None else avg_pool2d(mask, SIDE, 1)[0, 0]
         half = share.flatten().topk(FEATURES).values[-1].clamp(max=0.5)
@@ -82,11 +82,11 @@ class StylePatches:
         return cls(pixels, mean, (axes * scales)[:, :FEATURES])
 
     def features(self) -> Tensor:
-        """Those of the patches themselves, :math:`(F, S)`."""
+        """The features of the patches themselves, :math:`(F, S)`."""
         return self.axes.T @ (self.pixels - self.mean)
 
     def features_of(self, x: Tensor) -> Tensor:
-        """Those of the patches of a picture :math:`(1, 3, H, W)`, at every step."""
+        """The features of a picture's patches at every step, for ``x`` :math:`(1, 3, H, W)`."""
         kernels = self.axes.T.reshape(FEATURES, 3, SIDE, SIDE)
         return conv2d(x, kernels, stride=STEP) - (self.axes.T @ self.mean)[None, :, :, None]
 
@@ -139,7 +139,7 @@ def rebuild(
         x: the picture to resemble.
         style: the patches that there are.
         align: gives the picture's features the moments of the style's.
-        mask: where in the picture those of its own are taken, :math:`(1, 1, H, W)`.
+        mask: where the picture's own moments are taken, :math:`(1, 1, H, W)`.
     """
     padded = extend(x)
     share = None if mask is None else avg_pool2d(extend(mask), SIDE, STEP).clamp(max=1)

@@ -1,7 +1,7 @@
 r"""Pictures at several scales: the Laplacian pyramid.
 
-A picture :math:`g_0` is halved to :math:`g_1, \dots, g_L`, and of each but the last only what the
-next one cannot tell is kept, its band :math:`b_l = g_l - U g_{l+1}`, with :math:`U` for doubling.
+A picture :math:`g_0` is halved to :math:`g_1, \dots, g_L`. Of each picture except the last only its
+band is kept, :math:`b_l = g_l - U g_{l+1}`, which the next one lacks, with :math:`U` for doubling.
 From the coarsest, :math:`g_l = U g_{l+1} + b_l` gives back the picture.
 """
 
@@ -26,7 +26,7 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
 
 
 def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """The picture and its halves, the finest first, so many beside the picture itself."""
+    """The picture and ``levels`` halvings of it, the finest first."""
     scales = [x]
     for _ in range(levels):
         scales.append(halve(scales[-1]))

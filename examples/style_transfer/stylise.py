@@ -61,7 +61,7 @@ def tile(x: Tensor, like: Tensor) -> Tensor:
 
 
 def shrink(x: Tensor | None, longest: int) -> Tensor | None:
-    """A picture or mask :math:`(*, H, W)` whose longer side is no more than so many pixels."""
+    """A picture or mask :math:`(*, H, W)` whose longer side has at most ``longest`` pixels."""
     if x is None or max(x.shape[-2:]) <= longest:
         return x
     height, width = (max(1, round(length * longest / max(x.shape[-2:]))) for length in x.shape[-2:])

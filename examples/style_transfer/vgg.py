@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pixels that its weights were trained with."""
+"""Mean and deviation of the pixels that its weights were trained with."""
 
 FIRST_RELUS = (1, 6, 11, 20)
 """Its layers ``relu1_1``, ``relu2_1``, ``relu3_1`` and ``relu4_1``."""
@@ -33,7 +33,7 @@ class VGG19(nn.Sequential):
         self.requires_grad_(False)
 
     def load(self, weights: WeightsEnum) -> None:
-        """Fetch torchvision's weights and take those of the layers that are here."""
+        """Fetch torchvision's weights and take the weights of the layers that are here."""
         state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         self.load_state_dict({name: state[f"features.{name}"] for name in self.state_dict()})
 

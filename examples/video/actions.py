@@ -16,7 +16,7 @@ from videos import Samples, VideoFiles, video_decoder
 EXTENSIONS = (".avi", ".mp4", ".mkv", ".webm")
 
 SMALLEST_CROP = 0.44
-"""The least share of a frame that a training crop shows: that of temporal segment networks."""
+"""The least share of a frame that a training crop shows, as for temporal segment networks."""
 
 
 class Videos(LabelledData):
@@ -26,7 +26,7 @@ class Videos(LabelledData):
         root: the folder of the videos.
         num_frames: frames of a clip.
         image_size: side of the crop, in pixels.
-        loading: those of every data module.
+        loading: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.
@@ -89,10 +89,10 @@ class OfficialFolds(Videos):
     together: else it would be recognised by its scenery.
 
     Args:
-        root: the folder that holds those of the classes.
+        root: the folder that holds the folders of the classes.
         lists: the folder of the lists.
         fold: 1, 2 or 3.
-        options: those of all videos.
+        options: the options of all videos.
 
     Raises:
         ValueError: if a number is out of range.

@@ -34,7 +34,7 @@ DIRECTIONS = {
 """By how many steps row and column grow from frame to frame, by class: a point of the compass."""
 
 PAPER, INK = 96, 64
-"""The byte of an empty pixel, and by how much that of the darkest stroke is higher."""
+"""The byte of an empty pixel, and by how much the byte of the darkest stroke is higher."""
 
 
 def paths(starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class MovingDigits(LabelledData):
 
     Args:
         noise: standard deviation of every pixel, in units of the darkest stroke.
-        loading: those of every data module.
+        loading: the options of every data module.
 
     Raises:
         ValueError: if a number is out of range.

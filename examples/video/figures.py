@@ -89,7 +89,7 @@ def affinities(block: TemporalSpatialAttention, x: Tensor) -> Tensor:
 
     Args:
         block: the attention.
-        x: what goes into it, :math:`(N, T, C, M)`; the positions :math:`M` are those of a square.
+        x: what goes into it, :math:`(N, T, C, M)`; the positions :math:`M` form a square.
 
     Returns:
         The weights, :math:`(N, T - 2, h, h, h, h)`, the last two dimensions summing to one.

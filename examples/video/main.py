@@ -38,7 +38,7 @@ class VideoCli(ClassifierCli):
 
 
 def cli(args: list[str] | None = None) -> VideoCli:
-    """Run a command; by default that of the process."""
+    """Run a command; by default the command line of the process."""
     return VideoCli.run(VideoClassifier, LabelledData, MOVING_DIGITS, args)
 
 

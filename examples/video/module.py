@@ -19,10 +19,10 @@ class VideoClassifier(Classifier):
         num_classes: number of classes.
         in_channels: channels of the frames.
         num_frames: frames of a clip, which the temporal convolution is made for.
-        attention_channels: channels of the attention; by default 256, or those of the backbone.
-        reduced_channels: channels of the covariance; by default 128, or those of the attention.
+        attention_channels: channels of the attention; by default 256, or the backbone's.
+        reduced_channels: channels of the covariance; by default 128, or the attention's.
         head_options: ``spatial_attention``, ``channel_attention``, ``temporal_conv`` and ``level``
-            of :class:`~covlayers.AttentiveTemporalCovPool`, in place of those of the head.
+            of :class:`~covlayers.AttentiveTemporalCovPool`, in place of the head's own.
         weights: torchvision's for the backbone, such as ``IMAGENET1K_V2``, which are fetched.
         recipe: how to train, the options of every classifier.
 

@@ -1,7 +1,7 @@
 """Networks: a convolutional trunk for every frame, a pooling over all of them, a linear layer.
 
 The pooling has two choices that do not depend on each other. The head says what frames tell each
-other: nothing, as there is but one; nothing, as their order is not looked at; or what attention and
+other: nothing, as there is only one; nothing, as their order is not seen; or what attention and
 a temporal convolution make of it. The pool says what is taken of the positions: their mean or their
 covariance. All else is the same whatever the choice.
 """
@@ -24,7 +24,7 @@ def small_cnn(in_channels: int, small_images: bool, last_stride: int) -> Trunk:
     """Two convolutions on a torus, to 8 channels and to 24 at half the resolution.
 
     A clip that is shifted around the torus by an even number of pixels has the same features,
-    shifted. The last two arguments are those of its large siblings.
+    shifted. The last two arguments serve its large siblings.
     """
     layers: list[nn.Module] = []
     for c, d, stride in ((in_channels, 8, 1), (8, 24, 2)):
@@ -87,7 +87,7 @@ def build_network(
 ) -> nn.Sequential:
     """Put a trunk, a pooling and a linear classifier together.
 
-    The trunk keeps the resolution of the last but one stage in the last, as in iSQRT-COV.
+    The trunk keeps the resolution of the second-last stage in the last, as in iSQRT-COV.
 
     Args:
         backbone: one of ``BACKBONES``.
@@ -96,8 +96,8 @@ def build_network(
         num_classes: length of the output.
         in_channels: channels of the frames.
         num_frames: frames that the temporal convolution is made for.
-        attention_channels: channels of the attention; by default 256, or those of the trunk.
-        reduced_channels: channels of the covariance; by default 128, or those of the attention.
+        attention_channels: channels of the attention; by default 256, or the trunk's.
+        reduced_channels: channels of the covariance; by default 128, or the attention's.
         head_options: further arguments of the head, in place of those that it has.
 
     Raises:

@@ -12,7 +12,7 @@ Samples = list[tuple[str, int]]
 
 
 def video_decoder() -> Callable[[str], Any]:
-    """The decoder of torchcodec, which nothing but videos in files needs.
+    """The decoder of torchcodec, which only videos in files need.
 
     Raises:
         ImportError: if torchcodec is not installed.
@@ -28,7 +28,7 @@ def video_decoder() -> Callable[[str], Any]:
 
 
 def sparse_frames(length: int, count: int, random: bool) -> list[int]:
-    """A frame of each of so many equal segments of a video: its middle one, or any.
+    """A frame of each of ``count`` equal segments of a video: its middle one, or any.
 
     Args:
         length: frames of the video; if those are few, some are taken more than once.

@@ -21,10 +21,10 @@ from spectrum import MATRICES, singular_values
 from tokens import class_attention, support
 
 MOST_IMAGES = 64
-"""So many of the test set, evenly spaced, are looked at."""
+"""How many images of the test set, evenly spaced, are looked at."""
 
 SHOWN = 6
-"""So many of them, of different classes, are shown."""
+"""How many of them, of different classes, are shown."""
 
 ROUNDING = 1e-6
 """Singular values below this part of the largest are rounding, and not shown."""

@@ -31,7 +31,7 @@ class ViTCli(ClassifierCli):
 
 
 def cli(args: list[str] | None = None) -> ClassifierCli:
-    """Run a command; by default that of the process."""
+    """Run a command; by default the command line of the process."""
     return ViTCli.run(SecondOrderViTClassifier, Images, DIGITS, args)
 
 

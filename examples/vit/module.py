@@ -25,7 +25,7 @@ class SecondOrderViTClassifier(Classifier):
         depth: number of transformer blocks.
         num_heads: attention heads.
         mlp_ratio: width of a block's perceptron, in units of ``embed_dim``.
-        dropout: that of the blocks.
+        dropout: the dropout of the blocks.
         recipe: how to train, the options of every classifier.
 
     Raises:

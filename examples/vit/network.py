@@ -39,7 +39,7 @@ class ClassTokenHead(nn.Linear):
 
 
 def avg_pool(channels: int, **pooling: Any) -> AvgPool:
-    """The mean of the visual tokens: the first order, fused with the class token all the same."""
+    """The mean of the visual tokens: the first order, still fused with the class token."""
     return AvgPool(channels)
 
 
@@ -68,7 +68,7 @@ class VisionTransformer(nn.Module):
         depth: number of blocks.
         num_heads: attention heads; it divides ``embed_dim``.
         mlp_ratio: width of a block's two-layer perceptron, in units of ``embed_dim``.
-        dropout: that of the blocks, in [0, 1).
+        dropout: the dropout of the blocks, in [0, 1).
         fusion: how the head joins class token and visual tokens.
         reduced_channels: channels on which the head takes a covariance, a pair for ``cross``.
 

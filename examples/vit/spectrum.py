@@ -10,7 +10,7 @@ from covlayers import functional as F
 from network import VisionTransformer
 
 Matrices = tuple[Tensor, Tensor]
-"""Those of a batch before and after, ``(N, p, q)`` each."""
+"""The matrices of a batch before and after, ``(N, p, q)`` each."""
 
 
 def covariances(pool: CovPool, visual: Tensor) -> Matrices:
@@ -31,12 +31,12 @@ MATRICES: dict[str, Callable[..., Matrices]] = {
     "mpa": covariances,
     "cross": cross_covariances,
 }
-"""By the name of the head; the others take no covariance."""
+"""What computes the matrices, by the name of the head; other heads take no covariance."""
 
 
 @torch.no_grad()
 def singular_values(network: VisionTransformer, head: str, inputs: Tensor) -> Matrices:
-    """Those of the matrices before and after, largest first, ``(N, n)`` each."""
+    """The singular values of the matrices before and after, largest first, ``(N, n)`` each."""
     visual = network.tokens(inputs)[:, 1:].mT  # (N, D, M)
     before, after = MATRICES[head](network.head.pool, visual)
     return torch.linalg.svdvals(before), torch.linalg.svdvals(after)

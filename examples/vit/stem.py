@@ -1,4 +1,4 @@
-"""Stems: from images to a grid of visual tokens, one every so many pixels."""
+"""Stems: from images to a grid of visual tokens, a fixed number of pixels apart."""
 
 from collections.abc import Callable
 from itertools import repeat
@@ -41,7 +41,7 @@ def conv_stem(in_channels: int, embed_dim: int, patch_size: int, width: int) -> 
 
 
 def bottleneck(channels: int, width: int, stride: int) -> Bottleneck:
-    """With a convolution for the shortcut where it cannot be the input."""
+    """A bottleneck block, with a convolution for the shortcut where it cannot be the input."""
     outer = Bottleneck.expansion * width
     if (channels, stride) == (outer, 1):
         return Bottleneck(channels, width)

@@ -142,7 +142,7 @@ def test_a_slow_cell_is_timed_once(
 def test_a_block_of_calls_is_one_sample(
     measure: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that moves in the calls alone, by a part of a block each."""
+    """The clock moves in the calls alone, by a part of a block each."""
     calls = []
     call = measure.BLOCK_S / 8.5
     monkeypatch.setattr(measure, "perf_counter", lambda: call * len(calls))

@@ -1,4 +1,4 @@
-"""The benchmark of style transfer has every layer beside plain eigh, and they do the same."""
+"""The benchmark of style transfer has every layer beside plain eigh; the exact ones agree."""
 
 from typing import Any
 

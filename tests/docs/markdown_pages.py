@@ -36,7 +36,7 @@ def tokens(page: str) -> list[Token]:
 
 
 def blocks(page: str, language: str) -> list[Block]:
-    """Those of one language; the comment ``<!-- not run: reason -->`` before a block excuses it."""
+    """The blocks in one language; a comment ``<!-- not run: reason -->`` before one excuses it."""
     return [
         Block(token.content, token.map[0] + 2, not NOT_RUN.fullmatch(before.content))
         for before, token in pairwise([Token("", "", 0), *tokens(page)])

@@ -19,7 +19,7 @@ FOLDERS = [ROOT, *(path.parent for path in ROOT.glob("examples/*/main.py"))]
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In a folder of its own, on one thread."""
+    """Each block runs in a folder of its own, on one thread."""
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

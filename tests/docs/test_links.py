@@ -61,7 +61,7 @@ def test_links_of_the_site(page: str) -> None:
 
 @pytest.mark.parametrize("page", [page for page in markdown_pages.PAGES if "docs/" not in page])
 def test_links_of_the_repository(page: str) -> None:
-    """As GitHub resolves them; the links of ``docs/`` are those of the site."""
+    """GitHub resolves these links; the site resolves the links of ``docs/``."""
     for target in markdown_pages.links(page):
         if (resolved := resolve(page, target)) is not None:
             path, fragment = resolved

@@ -13,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("pytorch_lightning")  # their training
 
 from tests.examples.processes import CPU, ROOT
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("skimage")
-pl = pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("skimage")  # their photographs
+pl = pytest.importorskip("pytorch_lightning")  # their training
 
 CPU = "--trainer.accelerator=cpu"
 HEADS = ("avg", "mpn", "isqrt", "mtp", "mpa", "log")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-torchvision = pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("skimage")
-pytest.importorskip("pytorch_lightning")
+torchvision = pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("skimage")  # their photographs
+pytest.importorskip("pytorch_lightning")  # their training
 
 CPU = "--trainer.accelerator=cpu"
 

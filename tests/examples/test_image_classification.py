@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("pytorch_lightning")  # their training
 
 import pytorch_lightning as pl
 

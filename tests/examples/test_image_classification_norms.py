@@ -9,9 +9,9 @@ import torch
 from covlayers import DecorrelatedBatchNorm, IterNorm, PCANorm
 from covlayers import functional as F
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("pytorch_lightning")  # their training
 
 NORMS = {
     "batch": torch.nn.BatchNorm2d,

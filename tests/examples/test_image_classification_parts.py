@@ -10,9 +10,9 @@ import torch
 import yaml
 from torch import Tensor
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pl = pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pl = pytest.importorskip("pytorch_lightning")  # their training
 
 FOLDER = Path(__file__).parents[2] / "examples" / "image_classification"
 CONFIGS = sorted((FOLDER / "configs").glob("*.yaml"))

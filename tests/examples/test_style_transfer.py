@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-torchvision = pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pl = pytest.importorskip("pytorch_lightning")
+torchvision = pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pl = pytest.importorskip("pytorch_lightning")  # their training
 
 CPU = "--trainer.accelerator=cpu"
 VARIANTS = ("exact", "eigh_autograd", "pade_lyapunov", "adain")

@@ -86,7 +86,7 @@ def test_half_the_strength_is_half_way(example, photo):
 
 
 def test_texture_comes_from_the_style(example, photo):
-    """Beside colours alone, its neighbouring pixels differ more like those of the style."""
+    """Its neighbouring pixels differ more like the style's pixels than with colours alone."""
     rough = [
         picture.diff(dim=-1).std()
         for picture in (

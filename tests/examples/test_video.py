@@ -11,9 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-torchvision = pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pl = pytest.importorskip("pytorch_lightning")
+torchvision = pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pl = pytest.importorskip("pytorch_lightning")  # their training
 
 CPU = "--trainer.accelerator=cpu"
 VARIANTS = ("single_frame", "avg", "cov", "temporal_avg", "attentive")

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("pytorch_lightning")  # their training
 
 CPU = "--trainer.accelerator=cpu"
 CLASSES = ("Archery", "brush_hair")

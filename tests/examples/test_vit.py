@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("torchvision")
-pytest.importorskip("jsonargparse")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("torchvision")  # the examples' images and networks
+pytest.importorskip("jsonargparse")  # their command line
+pytest.importorskip("pytorch_lightning")  # their training
 
 HEADS = ("class_token", "avg", "mpn", "isqrt", "mpa", "cross")
 FUSIONS = ("sum", "concat", "late", "visual_only")

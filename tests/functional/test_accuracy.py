@@ -77,6 +77,6 @@ for result in value_and_gradient("invsqrtm", spd(2, n=200).float(), "pade", None
 
 
 def test_large_matrices_after_setting_threads() -> None:
-    """On some builds LAPACK fails then; a process of its own, whose threads stay set."""
+    """On some builds LAPACK fails then. The threads stay set, so a process of its own runs it."""
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", SET_THREADS], env=os.environ | paths, check=True)

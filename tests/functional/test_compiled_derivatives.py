@@ -68,7 +68,7 @@ def off_eager(way: Callable[[Function, Tensor], Tensor], f: Function, x: Tensor)
         expected = None
     try:
         actual = compiled(x)
-    except Exception as error:  # on older versions that of the compiler, which repeats ours
+    except Exception as error:  # older compilers raise an error of their own, which repeats ours
         refused = F.UnsupportedError.__name__ in f"{type(error).__name__}: {error}"
         return 0.0 if refused and (expected is None or not GRAPHS_END) else math.inf
     if expected is None:

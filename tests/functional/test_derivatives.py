@@ -38,7 +38,7 @@ def test_first(name: str, full: bool, counted: Counted) -> None:
 
 
 def right_slope(f: Function, x: Tensor) -> bool:
-    """In both modes, and in both for many directions at once."""
+    """Whether the derivative is right in both modes, also for many directions at once."""
     batched = {"check_batched_grad": True, "check_batched_forward_grad": True}
     leaf = x[:2].clone().requires_grad_()
     try:
@@ -94,7 +94,7 @@ def off_alone(way: Way, one: Way, f: Function, x: Tensor) -> float:
 
 
 def error(actual: Callable[[], Tensor], expected: Tensor) -> float:
-    """In norm, relative; none of one that says that it does not support this."""
+    """The relative error in norm; zero where the call says that it does not support this."""
     try:
         return float((actual() - expected).norm() / expected.norm())
     except F.UnsupportedError:
@@ -105,7 +105,7 @@ def error(actual: Callable[[], Tensor], expected: Tensor) -> float:
 
 @cache
 def of_peers(holds: Callable[[Function, Tensor], bool]) -> str:
-    """For how many of the roots as published."""
+    """For how many of the published roots it holds, as a phrase."""
 
     def held(f: Function) -> bool:
         try:

@@ -34,7 +34,7 @@ def outputs(function: str, given: dict[str, object]) -> tuple[Tensor, ...]:
 def empty_like(
     function: str, given: dict[str, object], full: tuple[Tensor, ...], matrices: int = 0
 ) -> bool:
-    """Whether outputs have these shapes but for the batch, and a gradient reaches the inputs."""
+    """Whether outputs have these shapes except the batch, and a gradient reaches the inputs."""
     got = outputs(function, given)
     sum(y.sum() for y in got).backward()
     shapes = [(matrices, *y.shape[1:]) for y in full]

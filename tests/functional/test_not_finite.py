@@ -107,11 +107,11 @@ def value_and_gradient(f: Map, x: Tensor) -> tuple[Tensor, ...]:
 
 NEIGHBOURS = [0, 2]
 ROUNDING = 1e-12
-"""Of a gradient in float64: a damaged neighbour makes all of a batch take the symmetric part."""
+"""Allowed in a gradient in float64: beside a damaged neighbour the batch is symmetrised."""
 
 
 def neighbours_stay(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> bool:
-    """The values of all but the second bit for bit, their gradients but for rounding."""
+    """All except the second keep values bit for bit, and gradients up to rounding."""
     pairs = zip(before[:-1], after[:-1], strict=True)
     values = all(identical(a[NEIGHBOURS], b[NEIGHBOURS]) for a, b in pairs)
     return values and change_of_gradient(before, after) <= ROUNDING

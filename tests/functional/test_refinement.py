@@ -59,7 +59,7 @@ def test_singular_matrices_stay_regularised(name: str, rank: int) -> None:
     Y, grad = value_and_gradient(name, A, REFINED, "loewner")
     assert torch.isfinite(grad).all()
     spectrum = torch.linalg.eigvalsh(Y.double())
-    if rank and name == "invsqrtm":  # between the largest eigenvalue's and that of the noise
+    if rank and name == "invsqrtm":  # between inverse roots of the largest eigenvalue and of noise
         assert spectrum.min() > 0.99
         assert spectrum.max() < 1.5 * torch.finfo(torch.float32).eps ** -0.5
     elif rank:

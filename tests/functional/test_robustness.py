@@ -96,7 +96,7 @@ class TestConvergence:
 
 @pytest.mark.support("half input", of="method")
 @pytest.mark.support("half input", of="backward")
-@pytest.mark.promise("precision", "half through every cell: that of float32, rounded once")
+@pytest.mark.promise("precision", "half through every cell: the result of float32, rounded once")
 @per_cell
 def test_half_is_rounded_once(name: str, method: str, backward: str, counted: Counted) -> None:
     for dtype in HALVES:

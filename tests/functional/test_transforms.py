@@ -200,8 +200,8 @@ def test_a_second_derivative_of_other_surrogates_raises() -> None:
                 mode(lambda A: loss(f(A)), A)
 
 
-# A rule decomposes the matrix itself unless the method has done so, as eigh does. Of the methods
-# that have not, newton_schulz has the shortest graph.
+# A rule decomposes the matrix itself unless the method has done so, as eigh does. Among the other
+# methods newton_schulz has the shortest graph.
 COMPILED = [
     *(("sqrtm", method, None) for method in METHODS),
     *(("sqrtm", "eigh", backward) for backward in ("smith", "taylor_gaps", "autograd")),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("triton")
+pytest.importorskip("triton")  # torch brings it on Linux only
 
 
 def test_errors_are_within_their_bounds() -> None:

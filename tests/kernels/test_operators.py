@@ -20,7 +20,7 @@ each_operator = pytest.mark.parametrize("name", OPERATORS)
 
 @pytest.fixture
 def _everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As if every device were a GPU with Triton."""
+    """Every device counts as a GPU with Triton."""
     monkeypatch.setattr(conditions, "_capable", lambda device: True)
     yield
     torch._dynamo.reset()

@@ -11,7 +11,7 @@ from tests.built import features
 
 
 def trained(pool: CrossCovPool) -> CrossCovPool:
-    """A pool whose statistics and parameters are not those of the start."""
+    """A pool whose statistics and parameters differ from the start."""
     for parameter in pool.parameters():
         nn.init.uniform_(parameter, 0.5, 1.5)
     pool(features().to(next(pool.parameters())))

@@ -23,7 +23,7 @@ NO_FORWARD_MODE = {
 BOUND = 1e-8
 
 
-@pytest.mark.promise(AREA, "modules, forward mode: the gradient of the same, or torch's error")
+@pytest.mark.promise(AREA, "modules, forward mode: the gradient of reverse mode, or torch's error")
 @pytest.mark.parametrize("name", MODULES)
 def test_forward_mode(name: str, counted: Counted) -> None:
     for training, module, x in built(name):
@@ -59,7 +59,7 @@ def judged(
 
 
 def off_gradient(module: nn.Module, x: Tensor) -> float:
-    """By how much <dy, g> and <dx, gradient for g> differ, of the norms of all four."""
+    """The difference of <dy, g> and <dx, gradient for g>, relative to the norms of all four."""
     dx, leaf = waves(x, 1), x.clone().requires_grad_()
     y = deepcopy(module)(leaf)
     g = waves(y, 2)

@@ -38,7 +38,7 @@ def layouts(shape: tuple[int, ...]) -> Iterator[tuple[str, Tensor]]:
 
 
 def strides(norm: nn.Module, x: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of the output and of the gradient."""
+    """The strides of the output and of the gradient."""
     y = norm(x.requires_grad_())
     (grad,) = torch.autograd.grad(y, x, torch.ones_like(y))
     return y.stride(), grad.stride()

@@ -27,7 +27,7 @@ OF_OTHERS = {
 
 @pytest.mark.parametrize("name", BUILT)
 def test_every_option_may_be_given(name: str) -> None:
-    """At its default each changes nothing."""
+    """An option given at its default changes nothing."""
     made = getattr(cl, name)
     defaults = {
         option: p.default

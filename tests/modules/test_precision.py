@@ -49,7 +49,7 @@ def batch_norm(training: bool) -> Trial:
 
 
 def copied(module: nn.Module, dtype: torch.dtype) -> tuple[Run, list[Tensor]]:
-    """As nothing has yet moved its averages."""
+    """A copy whose averages nothing has moved yet."""
     module = deepcopy(module).to(DEVICE, torch.float64 if dtype == torch.float64 else torch.float32)
     return module, list(module.parameters())
 

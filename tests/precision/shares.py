@@ -10,7 +10,7 @@ from tests.precision.laid_out import DEVICE, SETTINGS, Setting
 from tests.precision.trials import Trial, errors
 
 ROUNDINGS = 1000
-"""In float32 and float64, each a change of the entries that came by their ε; 300 were measured."""
+"""Allowed in float32 and float64, in changes of the input's entries by their ε; 300 measured."""
 CONVOLVED = 8
 """Roundings of a module whose convolutions autocast runs in half."""
 TF32 = 2**-11
@@ -21,7 +21,7 @@ TYPES = {"float16, bfloat16": True, "float32, float64": False}
 
 
 def settings_of(types: str, *, share: int = 1, first: int = 0) -> list[Setting]:
-    """Of halves, or of full types; one of so many."""
+    """The settings of half types, or of full types: one in ``share`` of them."""
     settings = [setting for setting in SETTINGS if setting.half == TYPES[types]]
     return settings[first % share :: share]
 
@@ -35,7 +35,7 @@ def try_all(trial: Trial, settings: Sequence[Setting], counted: Counted) -> None
 
 
 def of_peers(name: str, trials: Sequence[Trial], types: str) -> str:
-    """In how many of the settings others hold it too."""
+    """In how many of the settings other libraries hold it too."""
     settings = settings_of(types)
     held = sum(share(trial, setting) <= 1 for trial in trials for setting in settings)
     return f"{name}: {held} of {len(trials) * len(settings)}"
@@ -65,7 +65,7 @@ def half_share(trial: Trial, setting: Setting) -> float:
 
 
 def in_tf32(trial: Trial, setting: Setting, counted: Counted) -> None:
-    """With the switch of PyTorch that the library leaves as it is."""
+    """A trial with TF32 switched on in PyTorch, which the library leaves as it is."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -1,4 +1,4 @@
-"""By how much a result and its gradient in some type are off, and what a rounding would change."""
+"""The error of a result and its gradient in some type, and what a rounding would change."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Errors:
-    """Of one trial in one setting, relative to float64 on the numbers that came.
+    """The errors of one trial in one setting, relative to float64 on the numbers that came.
 
     Attributes:
         value: its error.
-        gradient: the larger error of those of inputs and parameters together.
+        gradient: the larger error of the gradients of inputs and parameters together.
         moved: what both change by, in float64, when the entries that came change by an ε.
         typed: whether the value has the type that came.
         of_sources: whether each gradient has the type of what it is for.

@@ -106,6 +106,6 @@ def of_cells() -> Iterator[Refusal]:
 
 
 def objects(menu: dict[str, type], *names: str) -> Iterator[Wrong]:
-    """Those of a menu."""
+    """Objects of a menu."""
     for name in names:
         yield name, menu[name](), (repr(menu[name]()),)

@@ -32,7 +32,7 @@ def model(kind: str) -> nn.Module:
 
 
 def of_arguments() -> Iterator[Refusal]:
-    """Of a wrong type, out of range, unknown."""
+    """Arguments of a wrong type, out of range, unknown."""
     for name, (kind, given) in OPERATIONS.items():
         operation = getattr(cl, name)
         for option, (what, value, came) in wrong_options(operation):
@@ -42,7 +42,7 @@ def of_arguments() -> Iterator[Refusal]:
 
 
 def of_models() -> Iterator[Refusal]:
-    """Of a right type, for another model."""
+    """Arguments of a right type, for another model."""
     refused: dict[str, tuple[str, Callable[[nn.Module], object], str, str]] = {
         "groups twice": (
             "plain",

@@ -123,6 +123,6 @@ def same_state(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def identical(a: Tensor, b: Tensor) -> bool:
-    """Of one dtype and shape, with the same numbers, NaN beside NaN too."""
+    """Whether both have one dtype and shape and the same numbers; NaN equals NaN."""
     alike = a.dtype == b.dtype and a.shape == b.shape
     return alike and bool(((a == b) | (a != a) & (b != b)).all())

@@ -52,7 +52,7 @@ def of_regions() -> Iterator[Refusal]:
 
 
 def wrong_masks() -> Iterator[Wrong]:
-    """In place of two regions."""
+    """Wrong values for the masks of two regions."""
     for mask in (MASKS[..., :2], MASKS.expand(3, -1, -1, -1)):
         yield f"shape {tuple(mask.shape)}", mask, shape_of(mask[:, 0])
     for mask, came in (

@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "device": ("nonsense", 2.5),
     "dtype": ("float32", torch.int32, torch.bool, torch.complex64),
 }
-"""By the name of the parameter, which means the same wherever it stands but where it is dotted."""
+"""By the name of the parameter, which has one meaning everywhere except where it is dotted."""
 
 
 def wrong_options(owner: Callable[..., object], *left_out: str) -> Iterator[tuple[str, Wrong]]:
@@ -101,7 +101,7 @@ def said(value: object) -> tuple[str, ...]:
 
 
 def wrong_tensors(x: Tensor, at_least: int) -> Iterator[Wrong]:
-    """In place of a tensor that must have so many dimensions."""
+    """Wrong values for a tensor that must have ``at_least`` dimensions."""
     yield "a list", x.tolist(), ("list",)
     yield "an array", x.numpy(), ("ndarray",)
     yield "None", None, ("NoneType", "None")

@@ -90,12 +90,12 @@ class Rows:
 
 
 def lines(properties: list[tuple[str, object]]) -> list[Line]:
-    """Those of the page that a test is about."""
+    """The lines of the page that a test is about."""
     return [tuple(said) for name, said in properties if name == "promise"]
 
 
 def place(line: Line) -> tuple[int, str]:
-    """On the page."""
+    """Where the line stands on the page."""
     return AREAS.index(line[0]), line[1]
 
 

@@ -25,7 +25,7 @@ def images(generator: torch.Generator, samples: int = 8) -> Tensor:
 
 
 def low_rank(x: Tensor) -> Tensor:
-    """All channels alike but for 1e-6."""
+    """All channels alike up to 1e-6."""
     return x[:, :1] + 1e-6 * x
 
 
@@ -47,7 +47,7 @@ BATCHES: dict[str, Callable[[torch.Generator], Tensor]] = {
 
 
 class EighWhitening(nn.Module):
-    """As DecorrelatedBatchNorm, by an eigendecomposition that autograd differentiates."""
+    """DecorrelatedBatchNorm by an eigendecomposition that autograd differentiates."""
 
     def __init__(self, channels: int, eps: float = 1e-3) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ def train(network: nn.Module, steps: int, *, stop: bool = False) -> Training:
 
 
 def seeded(build: Callable[[], nn.Module], steps: int, *, stop: bool = False) -> Training:
-    """The training of a network whose first weights are always the same."""
+    """The training of a network whose first weights never differ."""
     torch.manual_seed(0)
     return train(build(), steps, stop=stop)
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.surgery import convert_batchnorm, fold
 
-models = pytest.importorskip("torchvision.models")
+models = pytest.importorskip("torchvision.models")  # has the ResNet
 
 Folded = tuple[nn.Module, nn.Module, torch.Tensor, torch.Tensor]
 
@@ -69,8 +69,8 @@ def pointwise() -> nn.Module:
 @pytest.mark.parametrize("name", ["resnet18", "pointwise"])
 def test_onnx(folded: Folded, name: str, tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package)
-    onnxruntime = pytest.importorskip("onnxruntime")
+        pytest.importorskip(package)  # torch.onnx.export needs it
+    onnxruntime = pytest.importorskip("onnxruntime")  # runs the file
     model, x = folded[1] if name == "resnet18" else pointwise(), folded[2]
     path = tmp_path / "model.onnx"
     with warnings.catch_warnings():

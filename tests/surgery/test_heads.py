@@ -51,7 +51,7 @@ def vit(**options) -> tv.VisionTransformer:
 
 
 def timm_model(name: str) -> nn.Module:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm")  # an extra: the library runs without it
     return timm.create_model(name.split()[0], num_classes=7, **TIMM[name][0])
 
 
@@ -244,7 +244,7 @@ def assert_unchanged(
 
 
 def test_a_call_that_fails_leaves_a_model_of_timm() -> None:
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm")  # an extra: the library runs without it
     large = {"reduced_channels": 6000}
     for name in ("resnet18", "vit_tiny_patch16_224"):
         model = timm_model(name)

@@ -10,12 +10,12 @@ from covlayers.functional._base.function import transformed
 
 
 def first_order_only(result: Tensor, what: str, *sources: Tensor) -> Tensor:
-    """A gradient that must not be differentiated, as a surrogate's is no function's.
+    """A gradient that raises when differentiated, since no function has a surrogate's gradient.
 
     Args:
         result: the gradient.
-        what: names it for the error.
-        *sources: what it was made from, so that autograd comes by here.
+        what: names the gradient in the error.
+        *sources: the tensors it was made from, through which autograd reaches it.
     """
     if torch.is_grad_enabled() or transformed():
         return _FirstOrderOnly.apply(result, what, *sources)

@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from covlayers.functional._base.errors import UnsupportedError
 
 _functorch = torch._C._functorch
-# Before, behind a graph that ended, the pullback of torch.func.vjp was zero (pytorch#172386).
+# Older versions give torch.func.vjp a zero pullback after a graph break (pytorch#172386).
 _MAY_END_A_GRAPH = torch.__version__ >= "2.13"
 compiling = torch.compiler.is_compiling
 graph_task = torch._C._current_graph_task_id  # of the backward pass that runs here
@@ -101,8 +101,8 @@ def recorded(
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The value at ``x`` and its vector-Jacobian product, from a graph of its own."""
     x = x.detach().requires_grad_()
-    # Activation checkpointing, which hooks what is saved, would otherwise run all that led here
-    # once more for these small matrices.
+    # Activation checkpointing hooks saved tensors. Without hooks of our own it would run everything
+    # before this point again, to get these small matrices.
     with torch.enable_grad(), saved_tensors_hooks(torch.detach, lambda saved: saved):
         y = function(x)
     return y.detach(), lambda grad: torch.autograd.grad(y, x, grad, retain_graph=True)[0]
@@ -121,11 +121,11 @@ def _outside_autocast(formula: Callable[..., Any]) -> Any:
 
 
 def _not_nested(jvp: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward derivative, which PyTorch differentiates no further forwards.
+    """A forward derivative that raises inside another forward derivative.
 
     Raises:
-        UnsupportedError: under two forward derivatives, of which the outer one would lose terms
-            (pytorch#197867).
+        UnsupportedError: under two forward derivatives, since PyTorch would lose terms of the outer
+            one (pytorch#197867).
     """
 
     def once(ctx: Any, *tangents: Any) -> Any:
@@ -159,8 +159,8 @@ def exporting() -> bool:
 def readable(A: Tensor) -> bool:
     """Whether the host may look at values of ``A`` without harm.
 
-    It may not on an accelerator, which would be waited for, in a compiled graph, which would break,
-    and under transforms or fake tensors, which have no values.
+    On an accelerator the host would have to wait, a compiled graph would break, and tensors under
+    transforms have no values, nor have fake tensors.
     """
     if compiling() or _under_func() or forward_ad._current_level >= 0:
         return False
@@ -172,10 +172,10 @@ def _compiles_whole() -> bool:
 
     Under a transform of ``torch.func`` the compiler would differentiate the steps of a Function in
     place of its formulas, or lose what they depend on, without a word (pytorch#193279,
-    pytorch#192985). There the graph ends, and what is eager is right.
+    pytorch#192985). So the graph ends there, and eager mode computes the right derivative.
 
     Raises:
-        UnsupportedError: where that would happen, and PyTorch is too old for a graph to end.
+        UnsupportedError: under such a transform, where PyTorch is too old to end the graph.
     """
     if not _MAY_END_A_GRAPH:
         _refuse_transforms_that_lose_rules()
@@ -198,11 +198,11 @@ def _refuse_transforms_that_lose_rules() -> None:
 
 
 def compile_time(function: Callable[..., T]) -> Callable[..., T]:
-    """A function of plain numbers that a compiled graph runs once, and takes the result of.
+    """Mark a function of plain numbers: a compiled graph runs it once and keeps the result.
 
-    The same as ``torch.compiler.assume_constant_result``, which loads the compiler.
+    ``torch.compiler.assume_constant_result`` sets this mark too, and loads the compiler for it.
     """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # Dynamo reads it
     return function
 
 

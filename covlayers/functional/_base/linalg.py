@@ -59,7 +59,7 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
         mean = trace(cov) / max(cov.shape[-1], 1)
         return (1 - shrinkage) * cov + (shrinkage * mean + eps) * identity_like(cov)
     if compiling():
-        # With dynamic=True eps is a symbol. As a keyword's value it would have all traced twice.
+        # With dynamic=True eps is a symbol: passed by keyword, it would cause a second trace.
         return cov + eps * identity_like(cov)
     return torch.add(cov, identity_like(cov), alpha=eps) if eps else cov
 
@@ -67,9 +67,9 @@ def regularized(cov: Tensor, eps: float, shrinkage: float | None = None) -> Tens
 def nonzero(scale: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     r"""``scale``, or :math:`\text{tiny}^{3/8}` (7e-15 in float32) where it is zero.
 
-    A zero matrix is thereby read as one of that norm: its inverse root is finite, and so is the
-    gradient, which grows with the third power of the inverse root: in ``dtype``, where it is not
-    the dtype of ``scale``.
+    A zero matrix thereby counts as a matrix of that norm. Its inverse root is finite, and so is the
+    gradient, which grows with the third power of the inverse root. ``dtype`` is the dtype in which
+    both must be finite, by default the dtype of ``scale``.
     """
     return torch.where(scale > 0, scale, torch.finfo(dtype or scale.dtype).tiny ** 0.375)
 

@@ -141,9 +141,10 @@ def autocasts(x: Tensor) -> bool:
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` outside autocast, with half tensors raised to float32.
 
-    Results return to the half dtype that came in; float32 and float64 pass untouched. What came in
-    is the positional tensors, or those by keyword where there are none. Tensors of several dtypes
-    are left for the function's own checks. Half tensors by keyword are raised with the others.
+    Results return to the half dtype of the inputs; float32 and float64 pass untouched. The inputs
+    are the positional tensors, or the keyword tensors where there are no positional ones. Tensors
+    of several dtypes are left for the function's own checks. Half tensors by keyword are raised
+    with the positional ones.
     """
 
     @wraps(function)

@@ -8,7 +8,7 @@ PRODUCT_SIZES = 16, 32
 eigendecomposition: 0.9 of its time at n = 16, 0.6 at 32, 1.4 at 64. ``python -m benchmarks.run``"""
 
 PRODUCT_ROWS = 1024
-"""The rows, of all matrices together, from which that holds. ``python -m benchmarks.run``"""
+"""Products cost less if all matrices together have this many rows. ``python -m benchmarks.run``"""
 
 SIZE_PER_THREAD = 56
 """From this size on, times the number of threads, one float32 eigendecomposition costs less than

@@ -30,7 +30,7 @@ class Roots(NamedTuple):
 
 
 class LastStep(NamedTuple):
-    """The iteration before its last product, of which a caller may want one root alone."""
+    """The iteration before its last products: a caller may want one of the roots only."""
 
     Y: Tensor
     Z: Tensor
@@ -143,8 +143,8 @@ def _on_cuda(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Ten
     return launch_roots(A, coefficients, tight)
 
 
-# A matrix costs one read and two writes, 12 n² bytes, and of products of 2 n³ operations 3 for each
-# step after the first, 1 more where some r is not 0; the first step has 1, and 1 more where tight.
+# A matrix costs one read and two writes, 12 n² bytes. A product takes 2 n³ operations. The first
+# step has 1 product, or 2 where tight; each later step has 3, or 4 where some r is not 0.
 _operator = define(
     "roots(Tensor A, float[] coefficients, bool tight) -> (Tensor, Tensor)", _on_cpu, _on_cuda, 2
 )

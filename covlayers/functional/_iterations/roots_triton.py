@@ -9,6 +9,7 @@ With :math:`c` from the norm of :math:`A` where ``TIGHT``, and 1 else,
 Read: :math:`A`. Written: :math:`\sqrt c\, Y`, :math:`Z / \sqrt c`. On chip: :math:`Y, Z, W, Q`.
 """
 
+# Triton has no types.
 # mypy: disable-error-code="import-untyped,untyped-decorator,no-untyped-def"
 
 import triton

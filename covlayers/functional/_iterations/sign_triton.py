@@ -8,6 +8,7 @@ where :math:`c\, b^2 + b^2 c - b\, c\, b = T b + b (b\, c - T)` with :math:`T = 
 Read: :math:`S, Q` and the norm :math:`\nu`. Written: :math:`X`. On chip: :math:`b, c, T, b c - T`.
 """
 
+# Triton has no types.
 # mypy: disable-error-code="import-untyped,untyped-decorator,no-untyped-def"
 
 import triton

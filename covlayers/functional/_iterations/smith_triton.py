@@ -16,6 +16,7 @@ Five steps reach float32 for :math:`p = 0.03`. Then, with :math:`C = I - \frac{2
 Read: :math:`S, Q, b`. Written: :math:`X`. On chip: :math:`M, V`, then :math:`X, C`.
 """
 
+# Triton has no types.
 # mypy: disable-error-code="import-untyped,untyped-decorator,no-untyped-def"
 
 import triton

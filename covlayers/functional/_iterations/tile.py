@@ -4,6 +4,7 @@ The padding is zero, also in the identity, and products keep it so: the leading 
 every tile is what a tile of the matrix's own size would hold.
 """
 
+# Triton has no types.
 # mypy: disable-error-code="import-untyped,untyped-decorator,no-untyped-def"
 
 import torch

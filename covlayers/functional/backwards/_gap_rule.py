@@ -51,7 +51,7 @@ class GapRule(Rule):
 
     @abstractmethod
     def inverse_gaps(self, values: Tensor) -> Tensor:
-        """``K``, ``(*, n, n)``, zero at ties, of ``values``, ``(*, n)`` in ascending order."""
+        """``K``, ``(*, n, n)``, zero at ties, for ascending ``values``, ``(*, n)``."""
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         values, vectors, _ = saved.spectrum
@@ -71,7 +71,7 @@ def gaps(values: Tensor) -> Tensor:
 def tied(values: Tensor) -> Tensor:
     r"""Where :math:`|\lambda_j - \lambda_i| \le 8 \sqrt n \epsilon \max |\lambda|`.
 
-    Rounding parts equal eigenvalues by that: up to half of it was measured, n = 4 to 128.
+    Rounding splits equal eigenvalues by up to half of this, measured for n = 4 to 128.
     """
     size = values.detach().abs().amax(-1)[..., None, None]
     noise = 8 * values.shape[-1] ** 0.5 * torch.finfo(values.dtype).eps
@@ -79,7 +79,7 @@ def tied(values: Tensor) -> Tensor:
 
 
 def larger_and_ratio(values: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Of each pair the larger in magnitude, nonzero, and the quotient of the other by it.
+    r"""The larger of each pair in magnitude, nonzero, and the other divided by it.
 
     A series in the quotient, divided by the larger, approximates the inverse gap up to its sign.
     """

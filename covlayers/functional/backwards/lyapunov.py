@@ -22,9 +22,9 @@ class Lyapunov(Rule):
 
     For the root :math:`Y g_A + g_A Y = g_Y`, normalised by :math:`\lVert A \rVert_F^{1/2}`; for the
     inverse root :math:`Z g_A + g_A Z = -Z^2 g_Z Z^2`, normalised by :math:`\lVert Z \rVert_F`, each
-    matrix by its own. Eight steps, as published, are exact only where the normalised eigenvalues
-    of :math:`Y` exceed 0.09: at 0.03 the solution is 66% of the truth, at 0.01 25%. For the exact
-    solution take :class:`Smith`.
+    matrix by its own norm. Eight steps, as published, are exact only where the normalised
+    eigenvalues of :math:`Y` exceed 0.09: at 0.03 the solution is 66% of the truth, at 0.01 25%. For
+    the exact solution take :class:`Smith`.
 
     Args:
         iterations: steps of the sign iteration, at least 1.

@@ -25,7 +25,7 @@ class PowerIteration(GapRule):
               K_{ji} = -\frac1{\lambda_j} \sum_{k=0}^{K-1} r^k .
 
     The second sum lacks a term: that is the deflation error, and the difference from
-    :class:`TaylorGaps`. No power is taken of a matrix. For positive eigenvalues.
+    :class:`TaylorGaps`. No matrix is raised to a power. For positive eigenvalues.
 
     Args:
         iterations: :math:`K \ge 0`.

@@ -14,7 +14,7 @@ the value nor the gradient changes: in the eigenbasis the gradient is
           h_\pm[x, y] = \frac{h_\pm(x) - h_\pm(y)}{x - y}, \quad x = \lambda / s,
 
 and on the diagonal the derivative by :math:`\lambda_i`, on which :math:`s` depends too. On one
-thread a forward and a backward pass of iSQRT-COV are 36 products, of MTP and MPA one more; through
+thread a forward and a backward pass of iSQRT-COV take 36 products, MTP and MPA one more; through
 the spectrum 5 remain.
 """
 
@@ -49,8 +49,8 @@ class NormalisedMethod(DirectMethod):
 
     .. math:: A^{\pm 1/2} \approx s^{\pm 1/2}\, h_\pm(A/s)
 
-    ``s`` is the trace, or the Frobenius norm where ``frobenius`` is set. Where that is faster the
-    approximation is evaluated on eigenvalues, as matrices of one entry in float64.
+    ``s`` is the trace, or the Frobenius norm where ``frobenius`` is set. Where it is faster, the
+    approximation takes the eigenvalues, as matrices of one entry in float64.
 
     Example:
         >>> class Tangent(NormalisedMethod):  # of the root, at the identity
@@ -124,7 +124,7 @@ class NormalisedMethod(DirectMethod):
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
     def _inner_gradient(self, fn: MatrixFunction, values: Tensor, grad: Tensor) -> Tensor:
-        """The gradient in the eigenbasis, of ``grad`` that is given in it."""
+        """The gradient in the eigenbasis, where ``grad`` is given in the eigenbasis too."""
         s, slope_of_s = self._norm_of(values)
         power = fn.exponent
         x = values.double() / s
@@ -158,7 +158,7 @@ def _takes_spectrum(A: Tensor) -> bool:
 
 
 class _OnEigenvalues:
-    """The outputs by the spectrum, and the spectrum; a second derivative is of the products."""
+    """The outputs through the spectrum, and the spectrum; a second derivative takes products."""
 
     @staticmethod
     def forward(A: Tensor, fns: Fns, method: NormalisedMethod) -> tuple[Tensor, ...]:

@@ -1,8 +1,8 @@
-r"""What rounding leaves of a matrix in its computed eigenbasis, put back to first order.
+r"""A first-order correction for the rounding of an eigendecomposition.
 
 With computed eigenvectors :math:`U`, the matrix is :math:`A = U (\Lambda + R)\, U^\top`, where
-:math:`R` has no diagonal and the size of the rounding of :math:`\lambda_{\max}`: little for the
-large eigenvalues, much for the small ones. By Daleckii and Krein
+:math:`R` has a zero diagonal and is as large as the rounding of :math:`\lambda_{\max}`: little for
+the large eigenvalues, much for the small ones. By Daleckii and Krein
 
 .. math:: f(A) = U \bigl( f(\Lambda) + L \circ R \bigr) U^\top + O(R^2),
 
@@ -10,9 +10,9 @@ with :math:`L` the divided differences of :math:`f`. For the gradient of a root,
 :math:`S X + X S = G` in that basis with :math:`S = \Lambda^{1/2} + S'`, one step of defect
 correction: :math:`X \leftarrow X - L \circ (S' X + X S')` after :math:`X = L \circ G`.
 
-Eigenvalues that are rounding noise have no digits to put back: the corrections take them as
-:math:`\theta = \epsilon \sqrt n\, \lambda_{\max}` at least, and stay small beside what they
-correct.
+Eigenvalues that are rounding noise have no digits to correct. The corrections raise them to
+:math:`\theta = \epsilon \sqrt n\, \lambda_{\max}`, so that a correction is smaller than the value
+that it corrects.
 """
 
 import math
@@ -34,7 +34,7 @@ from covlayers.functional.functions import SQRT
 
 def with_residual(A: Tensor, vectors: Tensor) -> Raised:
     """The spectrum with eigenvalues from the diagonal of ``UᵀAU``, and ``R``, the rest of it."""
-    R = symmetric(into_basis(vectors, A))  # rounding is not, and L would magnify it
+    R = symmetric(into_basis(vectors, A))  # rounding is asymmetric, and L would magnify it
     diagonal = R.diagonal(dim1=-2, dim2=-1)
     raised = positive(Spectrum(diagonal.clone(), vectors, R))
     diagonal.zero_()
@@ -46,14 +46,14 @@ def refined(fn: MatrixFunction, spectrum: Spectrum, null: Tensor | None) -> Tens
     values, vectors, R = spectrum
     assert R is not None
     F = _first_order(fn, values, R)
-    if fn.exponent > 0 and null is not None:  # between null directions all is noise
+    if fn.exponent > 0 and null is not None:  # between null directions F is noise
         F = F.masked_fill(null.unsqueeze(-1) & null.unsqueeze(-2), 0.0)
     F.diagonal(dim1=-2, dim2=-1).add_(without_null(fn.f(values), fn.exponent, null))
     return out_of_basis(vectors, F)
 
 
 def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
-    """``L R``, in units of the largest eigenvalue: of a tiny matrix ``L`` alone may overflow."""
+    """``L R``, in units of the largest eigenvalue: ``L`` of a tiny matrix could overflow."""
     values = _above_noise(values)
     p = fn.exponent
     if math.isnan(p):
@@ -63,7 +63,7 @@ def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
 
 
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of a root, of ``grad`` in the eigenbasis, which is overwritten, in it."""
+    """The gradient of a root for ``grad``, both in the eigenbasis; overwrites ``grad``."""
     small = _differences(SQRT, _above_noise(values)) * R  # S'
     if fn.exponent == -0.5:  # the root's gradient for -Z G Z, with Z = z - z S' z
         z = fn.f(values).unsqueeze(-1)

@@ -20,22 +20,22 @@ from covlayers.functional.methods._refinement import refined, with_residual
 class Eigh(SpectralMethod):
     r"""Symmetric eigendecomposition, :math:`f(A) = U f(\Lambda) U^\top`.
 
-    Eigenvalues below :math:`\epsilon\lambda_{\max}`, where rounding has the say, are raised to it:
-    a rank-deficient matrix has the finite logarithm, negative powers and gradients of the
+    Eigenvalues below :math:`\epsilon\lambda_{\max}`, which are rounding noise, are raised to it: a
+    rank-deficient matrix has the finite logarithm, negative powers and gradients of the
     regularised matrix. In a positive power, which divides by nothing, eigenvalues up to
-    :math:`\sqrt n\, \epsilon \lambda_{\max}`, as large as rounding leaves a zero, count as zero. A
+    :math:`\sqrt n\, \epsilon \lambda_{\max}`, which rounding may make of a zero, count as zero. A
     matrix with an eigenvalue below :math:`-0.01 \max|\lambda|` gives NaN. Cost: about
     :math:`9n^3` operations.
 
-    The decomposition is exact for a matrix as close to :math:`A` as the rounding of
-    :math:`\lambda_{\max}`, which is far for the small eigenvalues of an ill-conditioned one. With
-    ``refine`` what is left, :math:`R = U^\top A U - \Lambda`, is put back to first order, in the
+    The decomposition is exact for a matrix that differs from :math:`A` by the rounding of
+    :math:`\lambda_{\max}`, which is much for the small eigenvalues of an ill-conditioned matrix.
+    ``refine`` corrects for the remainder :math:`R = U^\top A U - \Lambda` to first order: in the
     value, :math:`U (f(\Lambda) + L \circ R) U^\top`, and for the roots in the gradient of
     :class:`Loewner`. At a condition number of :math:`10^4` in float32 value and gradient of the
     inverse root gain a factor of 20 to 30 (8e-4 and 2e-3 become 3e-5 and 1e-4), for three further
     products of :math:`2n^3` operations forward and two backward. On a CPU matrices up to
-    :math:`n = 48` are decomposed in float64 instead, which costs less and leaves nothing to put
-    back.
+    :math:`n = 48` are decomposed in float64 instead, which costs less and leaves nothing to
+    correct.
 
     Args:
         refine: whether to correct for the rounding of the decomposition.

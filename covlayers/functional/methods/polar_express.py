@@ -103,8 +103,8 @@ class PolarExpress(DirectMethod):
         return roots
 
     def _apart(self, A: Tensor, stray: Tensor) -> Roots:
-        """The roots of most matrices by the iteration, of the ``stray`` through their spectrum."""
-        # Iterated anew: through the first run the gradient of the stray would be 0 times infinity.
+        """The roots by the iteration, but through the spectrum for ``stray`` matrices."""
+        # Iterate anew: through the first run, stray matrices would get a gradient 0 times infinity.
         matrices = A.reshape(-1, *A.shape[-2:])
         steady = iterated_roots(matrices[~stray], self._quintics[A.dtype], tight=True)
         others = Eigh().forward(ROOTS, matrices[stray])[0]

@@ -150,7 +150,7 @@ class SwitchableWhitening(RunningMoments):
         return like_format(y.to(x.dtype), x)
 
     def _batch(self, x: Tensor, z: Tensor, own: Moments) -> tuple[Moments, Tensor | None]:
-        """The statistics of the batch, from those of its samples, with the number of positions."""
+        """The batch's moments, from the moments of its samples, and its number of positions."""
         if not self.uses_batch:
             mean = self.running_mean.clone().to(z.dtype).view(z.shape[1:3])
             return Moments(mean, self.running_cov.to(z.dtype)), None

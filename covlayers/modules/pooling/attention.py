@@ -37,7 +37,7 @@ class CovAttention(nn.Module):
     Args:
         channels: channels :math:`C \ge 1`.
         reduced_channels: channels :math:`c`, at most ``channels``, at least two with ``position``;
-            None for 128 or, if those are fewer, ``channels``.
+            None for 128, or for ``channels`` if that is less.
         channel: whether to weigh channels.
         position: whether to weigh positions.
         grid_size: rows and columns of the grid of positions, at least 1.

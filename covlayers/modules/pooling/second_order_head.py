@@ -72,7 +72,7 @@ FUSIONS: dict[str, type[nn.Module]] = {
 
 
 class SecondOrderHead(nn.Module):
-    r"""The logits of a vision transformer, from its class token and the covariance of the others.
+    r"""The logits of a vision transformer, from its class token and the other tokens' covariance.
 
     The class token :math:`t \in \mathbb{R}^D` and the pooled vector :math:`v` of the visual tokens
     :math:`X \in \mathbb{R}^{D \times M}`, for :class:`~covlayers.CovPool` the entries of

@@ -1,4 +1,4 @@
-"""Every way through a degenerate matrix: ours with what each promises, and those of others."""
+"""Every way through a degenerate matrix: our ways with what each promises, and other libraries'."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def all_finite(result: Result | None) -> bool:
 def elsewhere(
     inputs: Mapping[str, Iterable[Tensor]], good: Callable[[str, Tensor, Run], bool]
 ) -> str:
-    """On how many of the inputs of each function what others offer is good, as one phrase."""
+    """How often other libraries' functions are good on the inputs of each, as one phrase."""
     counts: dict[str, list[bool]] = {}
     for function, matrices in inputs.items():
         for A, (name, run) in product(matrices, others(function)):

@@ -1,4 +1,4 @@
-"""Spectra that are not those of a textbook, and what can be known of them beforehand."""
+"""Spectra that no textbook has, and what can be known of them beforehand."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -35,7 +35,7 @@ def pairs(n: int, dtype: torch.dtype) -> Tensor:
 
 
 def covariances(n: int, dtype: torch.dtype, *, samples: float, spoil: str = "") -> Tensor:
-    """Of features, of which one channel may be constant or that of its neighbour."""
+    """Covariances of features; one channel may be constant or a copy of its neighbour."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, n, int(samples * n), generator=generator, dtype=torch.float64)
     if spoil:
@@ -83,7 +83,7 @@ def subjects(families: tuple[str, ...]) -> list[tuple[str, Tensor]]:
 
 
 def raised(A: Tensor) -> Tensor:
-    """The eigenvalues that stand in for those of ``A``, in float64: decision 0002."""
+    """The eigenvalues that replace the eigenvalues of ``A``, in float64: decision 0002."""
     finfo = torch.finfo(A.dtype)
     values = torch.linalg.eigvalsh(A.double())
     floor = finfo.eps * values[..., -1:]

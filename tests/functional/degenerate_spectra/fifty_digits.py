@@ -1,7 +1,7 @@
 r"""Functions of a matrix and their gradients by formulas typed out, in 50-digit arithmetic.
 
 With :math:`K` the inverse gaps of a rule, the divided difference of a pair is
-:math:`K_{ij} f(\lambda_j) + K_{ji} f(\lambda_i)`: exact with the exact gaps, and with those of a
+:math:`K_{ij} f(\lambda_j) + K_{ji} f(\lambda_i)`: exact with the exact gaps, and with the gaps of a
 surrogate what it puts in that place (docs/derivations/gap_rules.md).
 """
 
@@ -90,7 +90,7 @@ class Exact:
 
 @cache
 def exact(A: Tensor) -> Exact:
-    """For the weights of all tests."""
+    """Value and gradient for the weights that all tests take."""
     return Exact(A, weights_like(A))
 
 

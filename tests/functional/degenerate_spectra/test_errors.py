@@ -120,7 +120,7 @@ def gradient_error(function: str, A: Tensor, run: Run) -> tuple[float, float]:
 
 
 def distance(result: Result | None, part: int, truth: Tensor) -> float:
-    """From the truth: of the value or of the symmetric part of the gradient."""
+    """The distance of the value, or of the symmetric part of the gradient, from the truth."""
     if result is None:
         return math.nan
     X = result[part].reshape(truth.shape).double()

@@ -71,7 +71,7 @@ def test_floors(method: str, counted: Counted) -> None:
 
 
 def below_zero(A: Tensor) -> bool:
-    """By more than a hundredth of a rounding."""
+    """Whether an eigenvalue is negative by more than a hundredth of a rounding."""
     values = torch.linalg.eigvalsh(A.double())
     return bool(values[0] < -0.01 * torch.finfo(A.dtype).eps * values[-1])
 

@@ -41,7 +41,7 @@ CUT = (
 @pytest.mark.promise(AREA, "eigh: finite vectors and gradient, bounded rules")
 @pytest.mark.parametrize("rule", LARGEST)
 def test_finite(rule: str, full: bool, counted: Counted) -> None:
-    """Of the rules that bound the gaps; exact gaps have no bound."""
+    """The rules that bound the gaps; exact gaps have no bound."""
     theirs = []
     for (family, make), dtype in product(FAMILIES.items(), DTYPES):
         A = make(N, dtype)
@@ -93,7 +93,7 @@ def projector(A: Tensor, rank: int) -> Tensor:
 
 
 def error(run: Run, A: Tensor) -> float:
-    """The larger of the errors of value and gradient, relative to those of a gap of one."""
+    """The larger error of value and gradient, relative to the size of both at a gap of one."""
     result = attempt(run, A[None])
     of_value = distance(result, 0, exact_value(A, "leading")) / N**0.5
     return max(of_value, distance(result, 1, exact_gradient(A, "leading")) / norm(weights_like(A)))

@@ -38,9 +38,9 @@ class Call:
         options: the other arguments.
         claims: of the outputs as float64 arrays.
         refused: the error that it must raise instead.
-        slope: per ``n eps``, how far a gradient may be from that of the matrix alone; None where
-            it only has to be finite.
-        symmetric: whether the gradients have to be symmetric, up to rounding of so much.
+        slope: per ``n eps``, how far a gradient may be from the gradient of the matrix alone; None
+            where it only has to be finite.
+        symmetric: whether the gradients have to be symmetric, up to rounding of this size.
     """
 
     function: str
@@ -66,7 +66,7 @@ class Call:
 
 
 def arrays(tensors: Iterable[Tensor]) -> list[np.ndarray]:
-    """In float64, as they were rounded."""
+    """The tensors in float64, as they were rounded."""
     return [x.double().resolve_neg().numpy() for x in tensors]
 
 
@@ -93,6 +93,6 @@ def claim(
     n: int,
     dims: int = 2,
 ) -> Claim:
-    """Of an output itself, with its error per ``n eps`` before it is rounded."""
+    """A claim about an output itself, with its error per ``n eps`` before it is rounded."""
     bound = noise(setting, n) * error + rounding(setting) * norms(expected, dims)
     return Claim(actual, expected, bound, dims)

@@ -11,7 +11,7 @@ from tests.reliability.fuzzing.references import norms
 
 VECTORS = ("mean", "v")
 ALONE = 3
-"""So many of a batch are tried alone."""
+"""How many matrices of a batch are tried alone."""
 
 
 def memory(x: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def spectrum(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @st.composite
 def matrix_function(draw: Draw, name: str, functions: Sequence[Spectral | float]) -> Call:
-    """Of a root by its exponent, or of another function."""
+    """A call of a root, by its exponent, or of another function."""
     setting = draw(settings_of_calls)
     roots = all(isinstance(function, float) for function in functions)
     method = draw(st.one_of(SPECTRAL, DIRECT if roots else st.just("pade")))

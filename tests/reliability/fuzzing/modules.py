@@ -36,7 +36,7 @@ FAMILIES: Mapping[str, Mapping[str, object]] = {
     "style transfer": STYLE,
 }
 SAME = 1e-6
-"""In float64, of singular covariances too."""
+"""The largest difference in float64, also for singular covariances."""
 
 IN_MEMORY = LAYOUTS | {
     "channels last": lambda x: x.movedim(1, -1).contiguous().movedim(-1, 1),
@@ -58,7 +58,7 @@ class Given:
     seed: int
 
     def values(self) -> Tensor:
-        """In float64; of style transfer content and style."""
+        """The input in float64; for style transfer content and style."""
         number = self.N * (self.T if self.name in TEMPORAL else 1 + (self.name in STYLE))
         blocks = features(4 * number, seed=self.seed).double().unflatten(0, (2, 2, number))
         maps = blocks.permute(2, 3, 0, 4, 1, 5).reshape(number, 6, 10, 8)[..., : self.H, : self.W]
@@ -98,7 +98,7 @@ def given_to(family: str) -> st.SearchStrategy[Given]:
 
 @cache
 def prepared(name: str) -> nn.Module:
-    """A module with running averages that are not those of the start."""
+    """A module with running averages that differ from the start."""
     torch.manual_seed(0)
     module = MODULES[name]()
     with torch.no_grad():
@@ -149,7 +149,7 @@ def problems(given: Given) -> Iterator[str]:
 
 
 def differences(given: Given) -> Iterator[str]:
-    """In float64: from the same in order, and of a sample from itself alone."""
+    """What differs in float64: from the input in order, and for a sample from the sample alone."""
     x = IN_MEMORY[given.layout](given.values())
     y = fresh(given, torch.float64)(x)
     ordered = fresh(given, torch.float64)(x.clone(memory_format=torch.contiguous_format))

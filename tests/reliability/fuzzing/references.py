@@ -2,7 +2,7 @@
 
 A bound is the a priori one of the textbooks: an algorithm that is backward stable gives the answer
 for a matrix within a small multiple of ``n eps`` of its norm, and the answer moves by that times
-its slope. Of a polynomial it is that of its terms, which may cancel.
+its slope. The slope of a polynomial adds up the slopes of its terms, which may cancel.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from scipy.special import binom
 from covlayers import functional as F
 
 MULTIPLE = 8
-"""Of ``n eps``, for all functions alike."""
+"""How many ``n eps`` a result may be off, for all functions alike."""
 
 
 class Root(NamedTuple):
@@ -93,7 +93,7 @@ def pade(p: float, degree: int, values: np.ndarray) -> Root:
     P, Q = (np.prod([1 - r * z for r in roots], 0) for roots in (over, under))
     sizes = []
     for roots in (over, under):
-        coefficients = np.abs(np.poly(roots))  # those of all 1 - r z
+        coefficients = np.abs(np.poly(roots))  # of the product of all 1 - r z
         sizes.append(sum((1 + k) * c * z**k for k, c in enumerate(coefficients)).max(-1))
     error = (sizes[0] + sizes[1] * np.abs(P / Q).max(-1)) / np.abs(Q).min(-1)
     return Root(s**p * P / Q, s[..., 0] ** p * error)

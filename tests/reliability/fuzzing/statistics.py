@@ -97,7 +97,7 @@ def shrink(draw: Draw) -> Call:
 
 @st.composite
 def triangle(draw: Draw, name: str) -> Call:
-    """To a vector, or back."""
+    """A call that turns a triangle into a vector, or back."""
     setting, n, isometric = draw(settings_of_calls), draw(st.sampled_from(SIZES)), draw(flag)
     row, column = np.triu_indices(n)
     factor = np.where((row == column) | (not isometric), 1, 2**0.5)

@@ -57,7 +57,7 @@ class Matrices:
 def matrices(
     *spectra: str, sizes: Sequence[int] = SIZES, scales: tuple[float, ...] = (1.0, 1e2, 1e4)
 ) -> st.SearchStrategy[Matrices]:
-    """Of any size and condition; a distinct spectrum has a condition number above 1."""
+    """Matrices of any size and condition; a distinct spectrum has a condition number above 1."""
     return st.builds(
         Matrices,
         n=st.sampled_from(sizes),
@@ -89,7 +89,7 @@ class Features:
 def features(
     sizes: Sequence[int] = SIZES, positions: range = range(2, 21)
 ) -> st.SearchStrategy[Features]:
-    """Of any number of channels and positions."""
+    """Features of any number of channels and positions."""
     return st.builds(
         Features,
         channels=st.sampled_from(sizes),
@@ -134,7 +134,7 @@ OTHER_RULES = st.one_of(
     GAPS,
     st.just(F.Unrolled("eigh")),
 )
-"""Of other functions than the roots, with some that serve none of these."""
+"""Rules for other functions than the roots, with some that serve none of these."""
 
 LYAPUNOV_SOLVERS = st.one_of(
     st.sampled_from(("auto", *sorted(SOLVERS))),

@@ -1,9 +1,9 @@
 """Random calls of every public function, and random inputs of every module.
 
-Hypothesis draws shapes, types, memory and options. A call has to raise nothing but the typed error
-that is documented, and to return finite values of the documented shape and type, equal to a float64
-reference by numpy and scipy up to rounding, the same for a matrix alone as in its batch, with
-gradients as finite; it has to leave what it reads as it was.
+Hypothesis draws shapes, types, memory and options. A call may raise only the typed error that is
+documented. It has to return finite values of the documented shape and type, with finite gradients,
+equal to a float64 reference by numpy and scipy up to rounding, and equal for a matrix alone and in
+its batch. It has to leave what it reads as it was.
 """
 
 from typing import TypeVar
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def examples(strategy: st.SearchStrategy[T], number: int) -> list[T]:
-    """So many draws, the same in every run."""
+    """``number`` draws, the same ones in every run."""
     drawn: list[T] = []
 
     @settings(

@@ -41,7 +41,7 @@ class KillAt(Callback):
 
 
 class AsLightningDoes(Callback):
-    """Lightning's own shuffling, random state and writer in the place of those of the examples."""
+    """Lightning's own shuffling, random state and writer, in place of the examples' own."""
 
     def setup(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         def sampler(dataset: Dataset, *_: int) -> RandomSampler:

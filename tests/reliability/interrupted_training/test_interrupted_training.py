@@ -19,7 +19,7 @@ from tests.reliability.same_bits import same
 
 AREA = "interruption"
 KILLS, KILLS_IN_WRITING = 10, 2
-"""Of each example, at points drawn with its name for a seed."""
+"""How often each example is killed, at points drawn with its name for a seed."""
 
 EPOCHS, STEPS = SHORT["max_epochs"], SHORT["limit_train_batches"]
 MOMENTS = {

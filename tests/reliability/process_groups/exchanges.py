@@ -39,7 +39,7 @@ def step(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def members(sync: str, rank: int, processes: int) -> list[int]:
-    """With which processes that one takes its statistics; the last is in a group of its own."""
+    """The processes that share statistics with ``rank``; the last has a group of its own."""
     everyone = list(range(processes))
     group = everyone[:-1] if rank < processes - 1 else everyone[-1:]
     return {"False": [rank], "a group": group}.get(sync, everyone)

@@ -51,7 +51,7 @@ def meet(path: str, rank: int, processes: int, timeout: timedelta) -> None:
 
 
 def keep(folder: str, rank: int, number: int, name: str, result: Any) -> None:
-    """For the process that started this one."""
+    """Keep a result for the process that started this one."""
     path = Path(folder, f"{number:04}-{rank}")
     torch.save((name, result), path.with_suffix(".part"))
     path.with_suffix(".part").rename(path.with_suffix(".pt"))

@@ -60,7 +60,7 @@ def titled(case: Case) -> str:
 
 
 def write_checkpoints(folder: str) -> None:
-    """Those of one process, from which every trial starts."""
+    """The checkpoints of one process, from which every trial starts."""
     for layer in LAYERS:
         case = Case(layer, "equal", compiled=False)
         model = network(case)

@@ -71,7 +71,7 @@ def judge(counted: Counted, errors: Mapping[Case, float]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """In this process too: its results are compared bit for bit."""
+    """One thread in this process too: its results are compared bit for bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -83,16 +83,16 @@ def groups(full: bool, tmp_path_factory: pytest.TempPathFactory) -> Groups:
     return Groups.of(str(tmp_path_factory.mktemp("groups")), full=full)
 
 
-@pytest.mark.promise(AREA, "outputs, gradients, averages of shards are those of one process")
+@pytest.mark.promise(AREA, "outputs, gradients, averages of shards match one process")
 def test_shards(groups: Groups, counted: Counted) -> None:
     judge(counted, groups.errors("trained"))
     counted.beside = f"{naive(groups)}; {sync_batchnorm(groups)}"
 
 
 TRIALS = {
-    "accumulated": "gradients accumulated under no_sync are those of one process",
+    "accumulated": "gradients accumulated under no_sync match one process",
     "checkpointed": "activation checkpointing on shards is that on the whole batch",
-    "penalised": "gradients of a squared gradient are those of one process",
+    "penalised": "gradients of a squared gradient match one process",
 }
 
 
@@ -149,7 +149,7 @@ def test_written(groups: Groups, counted: Counted) -> None:
 Judge = Callable[..., dict[str, bool]]
 EXCHANGED: dict[str, Judge] = {
     "two sums a step in training; none frozen or in evaluation": exchanges.sums_held,
-    "statistics are those of the processes that sync names": exchanges.members_held,
+    "statistics come from the processes that sync names": exchanges.members_held,
     "an infinity on one process leaves the averages of all": exchanges.infinity_held,
 }
 

@@ -23,7 +23,7 @@ NORMS = {**LAYERS, "GroupWhitening": lambda: covlayers.GroupWhitening(8, 2)}
 
 
 def class_of(part: nn.Module) -> str:
-    """By name; torch's batch normalisations, which may be converted, by one name."""
+    """The name of its class; torch's batch normalisations, which may be converted, share one."""
     kind = type(part)
     torchs = isinstance(part, _BatchNorm) and kind.__module__.startswith("torch.")
     return "BatchNorm" if torchs else kind.__qualname__

@@ -96,7 +96,7 @@ def refused_by_command(example: str, option: str, root: Path) -> bool:
 
 
 def outcomes(*, full: bool) -> tuple[dict[str, bool], str]:
-    """Of the readers and the commands; and what Lightning's own reader does."""
+    """What readers and commands come to, and what Lightning's own reader does."""
     options = tuple(f"{command} --ckpt_path" for command in ("fit", "test", "predict"))
     commands = [("fine_grained", "fit --model.init_from")]
     commands += [*product(EXAMPLES, options)] if full else [("vit", options[0])]

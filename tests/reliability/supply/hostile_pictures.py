@@ -1,4 +1,4 @@
-"""Files that are no pictures, or have too many pixels, in the place of those of a user."""
+"""Files that are no pictures, or have too many pixels, in the place of a user's pictures."""
 
 import importlib
 import struct
@@ -103,7 +103,7 @@ DATA: dict[str, tuple[str, Callable[[Path, bytes], Any]]] = {
 
 
 def refused(name: str, contents: Mapping[str, bytes], root: Path) -> dict[str, bool]:
-    """By file, whether the data of that name raise a PictureError that begins with its path."""
+    """For each file, whether its reader raises a PictureError that begins with its path."""
     example, build = DATA[name]
     enter(example)
     outcomes = {}

@@ -19,7 +19,7 @@ from tests.reliability.same_bits import same
 
 FOLDER = Path(__file__).parent / "saved"
 TOLERANCE = 1e-4
-"""Of the norm of the output, in float32 and on another processor; 1.4e-5 was measured."""
+"""Error relative to the output's norm, float32, on another processor; 1.4e-5 was measured."""
 
 FITTED: dict[str, Callable[[], nn.Module]] = {
     "ZCAWhitening": cl.ZCAWhitening,
@@ -30,7 +30,7 @@ BUILT: dict[str, Callable[[], nn.Module]] = {**MODULES, **FITTED}
 
 
 def load(saved: dict[str, Any], *, whole: bool) -> dict[str, float]:
-    """By module the error of its output, as a share of its bound; NaN if it does not load.
+    """The error of each module's output, as a share of its bound; NaN if it does not load.
 
     Args:
         saved: what ``save`` returned.
@@ -41,7 +41,7 @@ def load(saved: dict[str, Any], *, whole: bool) -> dict[str, float]:
 
 
 def error_of(name: str, then: dict[str, Any] | None) -> float:
-    """For one module."""
+    """The error of one module."""
     if then is None or name not in BUILT:
         return torch.nan
     module = BUILT[name]()
@@ -67,7 +67,7 @@ def rounding(cov: Tensor) -> float:
     """By how much the inverse root of a stored covariance depends on LAPACK: nεκ.
 
     An eigendecomposition is off by nε of the largest eigenvalue, and that is nεκ of the smallest
-    one, whose inverse root is the largest. Of 0.1.0 κ is 7377: nεκ is 5.3e-3, and two builds of
+    one, whose inverse root is the largest. In 0.1.0 κ is 7377: nεκ is 5.3e-3, and two builds of
     LAPACK gave outputs 9.0e-4 apart.
     """
     values = torch.linalg.eigvalsh(cov.double())
@@ -75,7 +75,7 @@ def rounding(cov: Tensor) -> float:
 
 
 def save(names: Iterable[str]) -> dict[str, Any]:
-    """By module: its state, far from that of the start, an input, and its output."""
+    """For each module its state, far from its first state, an input, and its output."""
     saved, inputs = {}, {}
     for name in names:
         torch.manual_seed(0)

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
-"""Not to be imported, but for their errors."""
+"""Modules not to be imported, except for their errors."""
 
 CALLS = {
     *("builtins.eval", "builtins.exec", "os.system", "os.popen", "hub.load", "read_pickle"),
     *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "yaml.load_all", "Image.open"),
 }
-"""How names end that are not to be called, but where they are allowed."""
+"""How names end that are not to be called, except where they are allowed."""
 
 ALLOWED = {"picture_files.py": {"Image.open"}}
-"""By file: this one has a limit."""
+"""Calls that a file may make: this one has a limit."""
 
 NEEDS = {
     "torch.load": ("weights_only", "True"),
@@ -26,7 +26,7 @@ NEEDS = {
 """Calls that need an argument, by how they end."""
 
 REFUSED = {"allow_pickle", "shell"}
-"""Arguments that no call may have but as ``False``."""
+"""Arguments that a call may have as ``False`` only."""
 
 
 def unsafe(path: Path) -> Iterator[str]:
