@@ -20,7 +20,7 @@ class _AllSum(torch.autograd.Function):
         # Needed only where there are processes, and absent from some builds of torch.
         from torch.distributed import _functional_collectives as collectives
 
-        total = collectives.all_reduce(x.contiguous(), "sum", group)  # type: ignore[arg-type]
+        total = collectives.all_reduce(x.contiguous(), "sum", group)  # type: ignore[arg-type]  # takes a name too
         return collectives.wait_tensor(total)
 
     @staticmethod

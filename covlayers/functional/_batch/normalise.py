@@ -153,7 +153,7 @@ class _BatchTransform(torch.autograd.Function):
         y, work.V, work.statistics = _steps(x, weight, bias, work.matrix, work.layout, work.group)
         ctx.save_for_backward(x, weight, bias)
         ctx.work = work
-        return y.detach()  # no view, which an operation in place could not see through
+        return y.detach()  # PyTorch lets nobody change a view in place here
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

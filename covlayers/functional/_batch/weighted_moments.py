@@ -71,7 +71,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def _weighted(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same over weighted positions, and how many equal weights would spread as little."""
+    """Mean and covariance over weighted positions, and how many equal weights spread as little."""
     total = weights.sum(-1, keepdim=True)
     p = (weights / torch.where(total > 0, total, 1)).unsqueeze(-2)
     first = torch.take_along_dim(x, p.argmax(-1, keepdim=True), -1).detach()

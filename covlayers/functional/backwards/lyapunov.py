@@ -44,7 +44,7 @@ class Lyapunov(Rule):
     """
 
     iterations: int = 8
-    reads: ClassVar[tuple[str, ...]] = ("A", "outputs", "spectrum")
+    reads: ClassVar[tuple[str, ...]] = ("outputs", "spectrum")
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
@@ -56,13 +56,16 @@ class Lyapunov(Rule):
         return fn.is_root
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        output = saved.outputs[fn.name]
-        of_root = fn.exponent == 0.5
-        norm = frobenius_norm(saved.A if of_root and saved.A is not None else output).detach()
-        norm = norm.sqrt() if of_root else norm
+        output, spectrum = saved.outputs[fn.name], saved.known_spectrum
+        if fn.exponent == 0.5:
+            A = saved.A if spectrum is None else spectrum.values.unsqueeze(-1)
+            assert A is not None
+            norm = frobenius_norm(A).detach().sqrt()
+        else:
+            norm = frobenius_norm(output).detach()
         again = torch.is_grad_enabled()
-        if saved.known_spectrum and not again:  # elementwise in the eigenbasis
-            vectors = saved.known_spectrum.vectors
+        if spectrum is not None and not again:  # elementwise in the eigenbasis
+            vectors = spectrum.vectors
             s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
             a, b = s.unsqueeze(-1), s.unsqueeze(-2)
             factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
