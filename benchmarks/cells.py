@@ -74,6 +74,14 @@ def spd_learn(function: str) -> Run:
     return getattr(import_module("spd_learn.functional"), name).apply
 
 
+def pyriemann(function: str) -> Run:
+    """The function of that library."""
+    if util.find_spec("pyriemann") is None:
+        return missing("pyriemann is not installed: pip install covlayers[bench]")
+    run: Run = getattr(import_module("pyriemann.geometry.base"), function)
+    return run
+
+
 def missing(why: str) -> Run:
     """Stands in for a function that is not there."""
 

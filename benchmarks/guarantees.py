@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from benchmarks.cells import Run, eigh_powers, spd_learn
+from benchmarks.cells import Run, eigh_powers, pyriemann, spd_learn
 from benchmarks.measure import Row, spd
 from benchmarks.record import begin, command_line, finish, parse
 from covlayers import functional as F
@@ -86,6 +86,24 @@ def compiled(run: Run) -> bool:
     return torch.allclose(gradient(whole, A), gradient(run, A))
 
 
+def indefinite_is_noticed(run: Run) -> bool:
+    """A matrix with a negative eigenvalue, which has no real root, raises or gives NaN."""
+    sound = torch.diag(torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).expand(2, 3, 3)
+    if not run(sound).isfinite().all():
+        return False
+    try:
+        return not run(sound - 2.5 * torch.eye(3, dtype=torch.float64)).isfinite().all()
+    except Exception:  # whatever it is, it tells
+        return True
+
+
+def scale_does_not_matter(run: Run) -> bool:
+    """In float32 the root of 1e-10 A is 1e-5 times the root of A; the inverse root, 1e5 times."""
+    A = torch.diag(torch.tensor([1.0, 2.0, 4.0])).expand(2, 3, 3)
+    ratio = (run(1e-10 * A) / run(A)).diagonal(dim1=-2, dim2=-1)
+    return any(torch.allclose(ratio, torch.full_like(ratio, s), rtol=1e-5) for s in (1e-5, 1e5))
+
+
 def right_gradient(check: Callable[..., bool]) -> Callable[[Run], bool]:
     """Whether a derivative agrees with finite differences."""
     return lambda run: check(
@@ -103,6 +121,8 @@ PROPERTIES: Mapping[str, Callable[[Run], bool]] = {
     "finite gradient of a zero matrix": finite_gradient(torch.zeros(2, 4, 4)),
     "finite gradient at rank one": finite_gradient(RANK_ONE),
     "a NaN matrix leaves its neighbours whole": neighbours_of_nan_are_whole,
+    "an indefinite matrix is noticed": indefinite_is_noticed,
+    "digits of a matrix as small as 1e-10, float32": scale_does_not_matter,
     "forward-mode derivative": forward_mode,
     "`torch.func.vmap`": under_vmap,
     "bfloat16 in and out": half_precision,
@@ -118,6 +138,7 @@ def implementations() -> dict[str, list[Run]]:
             lambda A, p=p: eigh_powers(A, exponents=(p,))[0] for p in (0.5, -0.5)
         ],
         "spd_learn": [spd_learn("sqrtm"), spd_learn("invsqrtm")],
+        "pyRiemann": [pyriemann("sqrtm"), pyriemann("invsqrtm")],
     }
     if hasattr(torch.linalg, "matrix_sqrth"):
         roots["`torch.linalg.matrix_sqrth`"] = [torch.linalg.matrix_sqrth]
