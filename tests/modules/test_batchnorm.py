@@ -98,16 +98,18 @@ def test_running_averages_are_of_the_unbiased_moments() -> None:
     assert_close(norm.running_cov, 0.75 * torch.eye(3) + 0.25 * cov)
 
 
-def test_the_cumulative_average_is_plain() -> None:
-    norm = DecorrelatedBatchNorm(6, momentum=None)
-    batches = [features(seed=seed) for seed in range(4)]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_cumulative_average_is_plain(dtype: torch.dtype) -> None:
+    norm = DecorrelatedBatchNorm(6, momentum=None, dtype=dtype)
+    batches = [features(seed=seed).to(dtype) for seed in range(3)]
     for x in batches:
         norm(x)
-    means = torch.stack([x.mean((0, 2, 3)) for x in batches])
-    assert_close(norm.running_mean, means.mean(0))
+    means = torch.stack([x.double().mean((0, 2, 3)) for x in batches])
+    tolerance = 8 * torch.finfo(dtype).eps
+    assert_close(norm.running_mean.double(), means.mean(0), rtol=tolerance, atol=tolerance)
     norm.reset_running_stats()
     assert norm.num_batches_tracked == 0
-    assert_close(norm.running_cov, torch.eye(6)[None])
+    assert torch.equal(norm.running_cov, torch.eye(6, dtype=dtype)[None])
 
 
 @each_batch_norm

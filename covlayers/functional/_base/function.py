@@ -146,6 +146,11 @@ def transformed() -> bool:
     return _under_func() or forward_ad._current_level >= 0
 
 
+def captured(x: Tensor) -> bool:
+    """Whether ``x`` is from outside an active transform of ``torch.func``, where it is constant."""
+    return _under_func() and not _functorch.is_functorch_wrapped_tensor(x)
+
+
 def in_forward_mode() -> bool:
     """Whether tangents are carried along."""
     return forward_ad._current_level >= 0

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_flag, check_number
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
-from covlayers.functional._base.function import NO_GRAPH_TASK, compiling, graph_task, readable
+from covlayers.functional._base.function import (
+    NO_GRAPH_TASK,
+    captured,
+    compiling,
+    graph_task,
+    readable,
+)
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
 from covlayers.modules._statistic_buffers import StatisticBuffers
@@ -126,6 +132,13 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
         # A covariance is finite only if all of the mean is, and if its variances are.
         valid: Tensor | None = None
         if not (isinstance(count, int) and readable(cov)):
+            if not compiling() and captured(self.running_cov):
+                raise UnsupportedError(
+                    f"{type(self).__name__} in training moves its running averages, which are from "
+                    "outside a transform of torch.func and constant in it; call eval(), build "
+                    "the layer with track_running_stats=False, or give torch.func.functional_call "
+                    "clones of the buffers that are made inside the transformed function."
+                )
             valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
         elif count < 2 or not (math.isfinite(cov.sum()) or cov.isfinite().all()):
             return
