@@ -18,7 +18,7 @@ ONE_FUNCTION = set(BATCH_NORMS) - {"SwitchableWhitening"}
 # The fused attention of torch has no forward mode.
 NO_FORWARD_MODE = {
     *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
-    "TemporalSpatialAttention",
+    *("TCPCovPool", "TemporalSpatialAttention"),
 }
 BOUND = 1e-8
 
