@@ -67,6 +67,7 @@ def zoo() -> list[Layer]:
             cl.SecondOrderHead(CHANNELS, CLASSES), (TOKENS,), {"class token": ClassToken(CHANNELS)}
         ),
         Layer(cl.AttentiveTemporalCovPool(CHANNELS, FRAMES), (CLIPS,), {"mean": Average(3)}),
+        Layer(cl.TCPCovPool(CHANNELS, FRAMES), (CLIPS,), {"mean": Average(3)}),
         Layer(
             cl.TemporalSpatialAttention(CHANNELS),
             (CLIPS,),

@@ -89,6 +89,9 @@ TEMPORAL: dict[str, Callable[..., nn.Module]] = {
     )
     for level in ("video", "frame")
 } | {
+    "TCPCovPool": lambda **options: cl.TCPCovPool(
+        6, 4, attention_channels=5, reduced_channels=4, **options
+    ),
     "TemporalSpatialAttention": lambda **options: cl.TemporalSpatialAttention(6, **options),
     "TemporalChannelAttention": lambda **options: cl.TemporalChannelAttention(6, **options),
     "TemporalConv": lambda **options: cl.TemporalConv(6, 4, **options),

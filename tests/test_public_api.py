@@ -16,9 +16,9 @@ NAMES = {
         ConditioningMonitor CovAttention CovPool CrossCovPool DecorrelatedBatchNorm
         GroupWhitening GroupWhiteningColoring ISQRTCovPool IterNorm MPACovPool
         MPNCovPool MTPCovPool PCANorm PCAWhitening SVPowerNorm SecondOrderHead
-        SwitchableWhitening TemporalChannelAttention TemporalConv TemporalSpatialAttention
-        WhiteningColoring WhiteningLoss ZCAWhitening __version__ convert_batchnorm convert_sync fold
-        freeze_stats functional recalibrate replace_head
+        SwitchableWhitening TCPCovPool TemporalChannelAttention TemporalConv
+        TemporalSpatialAttention WhiteningColoring WhiteningLoss ZCAWhitening __version__
+        convert_batchnorm convert_sync fold freeze_stats functional recalibrate replace_head
         """,
     "covlayers.functional": """
         Auto Autograd BACKWARDS Backward ClippedGaps ConvergenceError DirectMethod Eigh

@@ -14,11 +14,12 @@ from covlayers.modules.pooling.second_order_head import SecondOrderHead
 from covlayers.modules.style.losses import ColoringOrthogonalityLoss, WhiteningLoss
 from covlayers.modules.style.variants import AdaIN, GroupWhiteningColoring
 from covlayers.modules.style.whitening_coloring import WhiteningColoring
+from covlayers.modules.video.tcp_pooling import TCPCovPool
 from covlayers.modules.video.temporal_attention import (
     TemporalChannelAttention,
-    TemporalConv,
     TemporalSpatialAttention,
 )
+from covlayers.modules.video.temporal_conv import TemporalConv
 from covlayers.modules.video.temporal_pooling import AttentiveTemporalCovPool
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "SVPowerNorm",
     "SecondOrderHead",
     "SwitchableWhitening",
+    "TCPCovPool",
     "TemporalChannelAttention",
     "TemporalConv",
     "TemporalSpatialAttention",

@@ -31,7 +31,7 @@ FIRST_ORDER = {
     *("PCANorm", "PCANorm power iteration"),
     # with the fused attention of torch
     *("AttentiveTemporalCovPool video", "AttentiveTemporalCovPool frame"),
-    "TemporalSpatialAttention",
+    *("TCPCovPool", "TemporalSpatialAttention"),
 }
 # The others are traced in the full form: they go through the code of these.
 TRACED = (

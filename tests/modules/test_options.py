@@ -19,6 +19,7 @@ OF_OTHERS = {
     "CholeskyWhitening": "kind method n_components",
     "MPNCovPool": "method backward iterations",
     "ISQRTCovPool": "method backward degree",
+    "TCPCovPool": "published pool",
     "GroupWhiteningColoring": "sync",
     "WhiteningColoring": "device dtype",
     "AdaIN": "num_groups shrinkage device",

@@ -13,9 +13,9 @@ from covlayers import CovPool, ISQRTCovPool, MPACovPool
 from covlayers import functional as F
 from covlayers.modules.video.temporal_attention import (
     TemporalChannelAttention,
-    TemporalConv,
     TemporalSpatialAttention,
 )
+from covlayers.modules.video.temporal_conv import TemporalConv
 from covlayers.modules.video.temporal_pooling import AttentiveTemporalCovPool
 from tests.built import gradients, unlike_at_first
 from tests.counted import Counted

@@ -38,7 +38,7 @@ BUILT: dict[str, dict[str, object]] = {
     "CrossCovPool": IN6,
     **dict.fromkeys(("CovAttention", "TemporalSpatialAttention", "TemporalChannelAttention"), C6),
     "TemporalConv": C6 | {"num_frames": 4},
-    "AttentiveTemporalCovPool": IN6 | {"num_frames": 4},
+    **dict.fromkeys(("AttentiveTemporalCovPool", "TCPCovPool"), IN6 | {"num_frames": 4}),
     "SecondOrderHead": {"embed_dim": 6, "num_classes": 3},
     **{name: {} for name in ("ZCAWhitening", "PCAWhitening", "CholeskyWhitening", "SVPowerNorm")},
     **{name: {} for name in ("WhiteningColoring", "AdaIN", "WhiteningLoss")},
@@ -134,7 +134,7 @@ def too_few(name: str, x: Tensor) -> tuple[Tensor, ...]:
     """Inputs of too few samples, positions, frames or tokens, or of a dimension too many."""
     if name in HEADS:
         return x[:, :1], x[:, :0], x[None]
-    if name.startswith("AttentiveTemporal"):
+    if name.startswith(("AttentiveTemporal", "TCP")):
         return x[:, :0], x[:, :1, :, :1, :1], x[..., :0], x[None]
     if name in TEMPORAL:
         return (x[:, :0], *((x[:1, :1, :, :1, :1],) if "Spatial" in name else ()))

@@ -39,6 +39,7 @@ COUNTS = """
 FLAGS = """
     center isometric affine track_running_stats channel position spatial_attention
     channel_attention temporal_conv class_token learnable frozen refine
+    bias published
 """
 
 

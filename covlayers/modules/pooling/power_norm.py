@@ -16,6 +16,7 @@ from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import frobenius_norm, identity_like
 from covlayers.functional._base.tensors import check_shape, check_tensor, full_precision
 from covlayers.modules._factory import Factory, check_factory
+from covlayers.modules.pooling._power_iteration import cosines, leading_part
 
 
 class SVPowerNorm(nn.Module):
@@ -35,12 +36,18 @@ class SVPowerNorm(nn.Module):
     :math:`Q\, g(Q^\top Q)` with :math:`g(\lambda) = \max(\lambda, s_r^2)^{(\alpha-1)/2}`, and a
     single one, converged or not, :math:`Q / s_1^{1-\alpha}`.
 
+    The publication ends half a step before the default: at :math:`u = Q v` with norm 1 and
+    :math:`s v = Q^\top u`, as this layer does with ``published=True``. It starts all triples from
+    one vector, as this layer does from learnt starts that are equal; its program has that vector on
+    the side of the rows.
+
     The layer differentiates the iterations themselves, to any order: a truncated geometric series
     in the ratios of singular values in place of inverse gaps, bounded where singular values are
     equal.
-    A start far from the leading vector makes :math:`s` too small; it is kept above half of the root
-    mean square of the singular values left, below which no leading one lies. A start that :math:`Q`
-    maps to zero up to rounding shrinks instead of being raised to norm 1.
+    A start far from the leading vector makes :math:`s` too small; unlike the publication, the layer
+    keeps it above half of the root mean square of the singular values left, below which no leading
+    one lies. A start that :math:`Q` maps to zero up to rounding shrinks instead of being raised to
+    norm 1.
 
     With ``num_values=None`` all singular values are raised, without iterations:
 
@@ -64,6 +71,8 @@ class SVPowerNorm(nn.Module):
         num_values: singular values :math:`r` to raise, at most the smaller side of :math:`Q`; None
             for all.
         iterations: steps of the power iteration for each, at least 1.
+        published: whether the last step is half a step, as published; not used with
+            ``num_values=None``.
         eps: :math:`\varepsilon \ge 0`, in units of :math:`Q` to the power :math:`1 - \alpha`; not
             used with ``num_values=None``.
         device: of the parameters.
@@ -101,6 +110,7 @@ class SVPowerNorm(nn.Module):
         learnable: bool = False,
         num_values: int | None = 1,
         iterations: int = 1,
+        published: bool = False,
         eps: float = 1e-5,
         **factory: Unpack[Factory],
     ) -> None:
@@ -109,6 +119,7 @@ class SVPowerNorm(nn.Module):
         check_count("iterations", iterations)
         check_number("eps", eps, 0)
         check_flag("learnable", learnable)
+        check_flag("published", published)
         check_factory(self, factory)
         if num_features is not None:
             check_count("num_features", num_features)
@@ -124,6 +135,7 @@ class SVPowerNorm(nn.Module):
         self.learnable = learnable
         self.num_values = num_values
         self.iterations = iterations
+        self.published = published
         self.eps = eps
         self.alpha = alpha
         if learnable:
@@ -142,7 +154,7 @@ class SVPowerNorm(nn.Module):
             self.alpha.fill_(self.initial_alpha)
         if self.start is not None:
             num_values, size = self.start.shape
-            self.start.copy_(_cosines(num_values, size, self.start))
+            self.start.copy_(cosines(num_values, size, self.start))
 
     def forward(self, Q: Tensor) -> Tensor:
         """Raise the singular values of ``(*, C, D)``."""
@@ -165,18 +177,11 @@ class SVPowerNorm(nn.Module):
 
     def _raise_leading(self, Q: Tensor, scale: Tensor, num_values: int) -> Tensor:
         # Q is now the scaled one, of norm 1, and what the triples have left of it.
-        eps = torch.finfo(Q.dtype).eps
-        starts = _cosines(num_values, Q.shape[-1], Q) if self.start is None else self.start.to(Q)
+        starts = cosines(num_values, Q.shape[-1], Q) if self.start is None else self.start.to(Q)
         raised, s = torch.zeros_like(Q), scale
         for start in nn.functional.normalize(starts):
-            v = start.unsqueeze(-1)  # (*, D, 1)
-            mean = (_square(Q) / min(Q.shape[-2:])).clamp(min=eps**2)  # of squared singular values
-            for _ in range(self.iterations):
-                v = Q.mT @ (Q @ v)
-                v = v / torch.maximum(_square(v), eps * mean**2).sqrt()
-            image = Q @ v  # s u
-            s = scale * torch.maximum(_square(image), mean / 4).sqrt()
-            part = image @ v.mT
+            part, value = leading_part(Q, start, self.iterations, self.published)
+            s = scale * value
             raised = raised + s ** (self.alpha - 1) * part
             Q = Q - part
         return scale * (raised + Q / (s ** (1 - self.alpha) + self.eps))
@@ -186,7 +191,7 @@ class SVPowerNorm(nn.Module):
         return (
             f"num_features={self.num_features}, alpha={self.initial_alpha}, "
             f"learnable={self.learnable}, num_values={self.num_values}, "
-            f"iterations={self.iterations}, eps={self.eps}"
+            f"iterations={self.iterations}, published={self.published}, eps={self.eps}"
         )
 
 
@@ -197,15 +202,3 @@ def _raise_all(Q: Tensor, alpha: float) -> Tensor:
     gram = gram + 4 * torch.finfo(Q.dtype).eps * identity_like(gram)
     power = F.powm(gram, (alpha - 1) / 2)
     return power @ Q if wide else Q @ power
-
-
-def _cosines(num: int, size: int, like: Tensor) -> Tensor:
-    """Rows ``cos(π k (d + 1/2) / D)``: the first of ones, each orthogonal to the others."""
-    k = torch.arange(num, dtype=like.dtype, device=like.device)
-    d = torch.arange(size, dtype=like.dtype, device=like.device)
-    return torch.cos(torch.pi / size * k[:, None] * (d + 0.5))
-
-
-def _square(x: Tensor) -> Tensor:
-    """The squared norm, ``(*, 1, 1)``."""
-    return x.square().sum((-2, -1), keepdim=True)

@@ -1,12 +1,14 @@
-"""Attention and convolution between the frames of a video, ahead of covariance pooling."""
+"""Attention between the frames of a video, ahead of covariance pooling."""
 
 from typing import Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.checks import check_count, check_flag
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.function import compiling, transformed
 from covlayers.functional._base.tensors import check_tensor
 from covlayers.modules._factory import Factory, check_factory
 
@@ -21,14 +23,17 @@ class TemporalSpatialAttention(nn.Module):
               \frac{(\phi_1 x_{t-1})_a^\top (\phi_2 x_{t-2})_b}{\sqrt C},
 
     where the first frame also stands for the frames before it. The :math:`\phi` are 1x1
-    convolutions without bias, that is, linear maps of the channels at each position. The weight of
-    the normalisation starts at zero, so the layer starts as the identity.
+    convolutions, that is, linear maps of the channels at each position. The weight of the
+    normalisation starts at zero, so the layer starts as the identity.
 
     :func:`torch.nn.functional.scaled_dot_product_attention` computes the affinities :math:`S` and
-    does not keep them. Its fused kernels have no second derivative and raise when asked for one.
+    does not keep them. Its fused kernels have no second derivative and raise when asked for one; in
+    forward mode and under the transforms of ``torch.func`` its plain form takes their place.
 
     Args:
         channels: channels :math:`C \ge 1`.
+        bias: whether the :math:`\phi` have biases, as published. The bias of :math:`\phi_2` has no
+            effect, by the softmax, and the bias of :math:`\phi_0` none in training, by BN.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -39,7 +44,7 @@ class TemporalSpatialAttention(nn.Module):
     Raises:
         InvalidValueError: if ``channels`` is out of range; for an input with fewer than four
             dimensions, other channels, no frame, or a single position in training.
-        InvalidTypeError: if ``channels`` is not an int, or the input is not real floating.
+        InvalidTypeError: for an option of a wrong type, or an input that is not real floating.
 
     Example:
         >>> TemporalSpatialAttention(16)(torch.randn(2, 8, 16, 7, 7)).shape
@@ -49,13 +54,14 @@ class TemporalSpatialAttention(nn.Module):
         :cite:t:`gao2021temporal`.
     """
 
-    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
+    def __init__(self, channels: int, *, bias: bool = False, **factory: Unpack[Factory]) -> None:
         super().__init__()
         check_count("channels", channels)
+        check_flag("bias", bias)
         check_factory(self, factory)
         self.channels = channels
         self.query, self.key, self.value = (
-            nn.Linear(channels, channels, bias=False, **factory) for _ in range(3)
+            nn.Linear(channels, channels, bias=bias, **factory) for _ in range(3)
         )
         self.norm = nn.BatchNorm1d(channels, **factory)
         nn.init.zeros_(self.norm.weight)
@@ -70,7 +76,7 @@ class TemporalSpatialAttention(nn.Module):
             )
         rows = x.flatten(3).mT  # (N, T, M, C)
         query, key = _delayed(self.query(rows), 1), _delayed(self.key(rows), 2)
-        y = nn.functional.scaled_dot_product_attention(query, key, self.value(rows))
+        y = _attended(query, key, self.value(rows))
         return x + self.norm(y.flatten(0, 2)).view(y.shape).mT.reshape(x.shape)
 
 
@@ -122,68 +128,23 @@ class TemporalChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of ``(N, T, C, *)``."""
         check_frames("x", x, "channels", self.channels)
+        return x * self.weights(x)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """The weights of the channels of ``x``, in a shape that multiplies it."""
         # A difference of means in half would be mostly rounding.
         mean = x.flatten(3).mean(-1, dtype=torch.promote_types(x.dtype, torch.float32))
         changes = (mean - mean.roll(lag, 1) for lag in (1, 2))  # (N, T, C) each
         weights = [self.gate((d / lag).to(x.dtype)) for lag, d in enumerate(changes, 1)]
         weight = (weights[0] + weights[1]) / 2
-        return x * weight.view(*weight.shape, *(1 for _ in x.shape[3:]))
+        return weight.view(*weight.shape, *(1 for _ in x.shape[3:]))
 
 
-class TemporalConv(nn.Module):
-    r"""A convolution over time, circular, added to the features.
-
-    .. math:: y_t = \operatorname{ReLU}\Bigl( x_t + \sum_{s=0}^{k-1} W_s\, x_{t + s - \lfloor
-              (k-1)/2 \rfloor} \Bigr), \qquad k = \lfloor \text{num\_frames} / 2 \rfloor + 1
-
-    with :math:`t` counted modulo the number of frames, which may be smaller than :math:`k`. The
-    :math:`W_s \in \mathbb{R}^{C \times C}` start at zero. The sum stands inside the ReLU; outside,
-    the :math:`W_s` would stay at zero, where the derivative of ReLU is zero.
-
-    Args:
-        channels: channels :math:`C \ge 1`.
-        num_frames: frames, at least 1, that the kernel is made for; any number may come in.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Shape:
-        - Input: :math:`(N, T, C, *)` with any number of frames :math:`T` and any spatial shape
-        - Output: :math:`(N, T, C, *)`
-
-    Raises:
-        InvalidValueError: if an argument is out of range; for an input with fewer than four
-            dimensions, other channels or no frame.
-        InvalidTypeError: if an argument is not an int, or the input is not real floating.
-
-    Example:
-        >>> TemporalConv(16, num_frames=8)(torch.randn(2, 8, 16, 7, 7)).shape
-        torch.Size([2, 8, 16, 7, 7])
-
-    Reference:
-        :cite:t:`gao2021temporal`.
-    """
-
-    def __init__(self, channels: int, num_frames: int, **factory: Unpack[Factory]) -> None:
-        super().__init__()
-        check_count("channels", channels)
-        check_count("num_frames", num_frames)
-        check_factory(self, factory)
-        self.channels = channels
-        kernel = (num_frames // 2 + 1, 1)
-        self.conv = nn.Conv2d(channels, channels, kernel, bias=False, **factory)
-        nn.init.zeros_(self.conv.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``(N, T, C, *)`` over ``T``."""
-        check_frames("x", x, "channels", self.channels)
-        if 0 in x.shape[3:]:  # torch convolves no empty maps
-            return torch.relu(x)
-        wider = self.conv.kernel_size[0] - 1
-        # Circular padding in torch wraps around once at most.
-        frames = torch.arange(x.shape[1] + wider, device=x.device) - wider // 2
-        wrapped = x.flatten(3).index_select(1, frames % x.shape[1])  # (N, T + k - 1, C, M)
-        y = self.conv(wrapped.transpose(1, 2)).transpose(1, 2)  # (N, T, C, M)
-        return torch.relu(x + y.reshape(x.shape))
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    if compiling() or not transformed():
+        return nn.functional.scaled_dot_product_attention(query, key, value)
+    with sdpa_kernel(SDPBackend.MATH):
+        return nn.functional.scaled_dot_product_attention(query, key, value)
 
 
 def check_frames(name: str, x: Tensor, argument: str, channels: int) -> None:

@@ -16,10 +16,10 @@ from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.presets import ISQRTCovPool
 from covlayers.modules.video.temporal_attention import (
     TemporalChannelAttention,
-    TemporalConv,
     TemporalSpatialAttention,
     check_frames,
 )
+from covlayers.modules.video.temporal_conv import TemporalConv
 
 LEVELS = {"video": "n t c m -> n 1 c (t m)", "frame": "n t c m -> n t c m"}
 
@@ -48,6 +48,9 @@ class AttentiveTemporalCovPool(nn.Module):
     TConv makes every :math:`z_t` a sum over frames, so the covariance of a video holds the
     covariances between frames. Without TConv the order of the frames has no effect.
 
+    The paper attends after both reductions, and feeds TCA and the shortcut with what it attends to.
+    :class:`~covlayers.TCPCovPool` is that layer; here the attentions see all :math:`a` channels.
+
     Args:
         in_channels: channels :math:`C \ge 1` of the input.
         num_frames: frames, at least 1, that the kernel of TConv is made for,
@@ -59,6 +62,8 @@ class AttentiveTemporalCovPool(nn.Module):
         spatial_attention: whether to apply TSA.
         channel_attention: whether to apply TCA.
         temporal_conv: whether to apply TConv.
+        published: whether the parts have their published places and biases, those of
+            :class:`~covlayers.TCPCovPool`.
         level: ``"video"`` or ``"frame"``.
         pool: class, or function, to build the pooling of ``(N, c, M)`` from ``reduced_channels``,
             ``device``, ``dtype`` and options; it has the attribute ``out_features``.
@@ -99,6 +104,7 @@ class AttentiveTemporalCovPool(nn.Module):
         spatial_attention: bool = True,
         channel_attention: bool = True,
         temporal_conv: bool = True,
+        published: bool = False,
         level: str = "video",
         pool: PoolFactory = ISQRTCovPool,
         device: torch.device | str | None = None,
@@ -118,8 +124,10 @@ class AttentiveTemporalCovPool(nn.Module):
         check_flag("spatial_attention", spatial_attention)
         check_flag("channel_attention", channel_attention)
         check_flag("temporal_conv", temporal_conv)
+        check_flag("published", published)
         self.in_channels = in_channels
         self.num_frames = num_frames
+        self.published = published
         self.level = level
         factory: Factory = {"device": device, "dtype": dtype}
         self.attention_reduction = Reduction(in_channels, a, **factory)
@@ -127,12 +135,13 @@ class AttentiveTemporalCovPool(nn.Module):
         self.channel_attention: nn.Module = nn.Identity()
         self.pool_reduction = Reduction(a, c, **factory)
         self.temporal_conv: nn.Module = nn.Identity()
+        attended = c if published else a
         if spatial_attention:
-            self.spatial_attention = TemporalSpatialAttention(a, **factory)
+            self.spatial_attention = TemporalSpatialAttention(attended, bias=published, **factory)
         if channel_attention:
-            self.channel_attention = TemporalChannelAttention(a, **factory)
+            self.channel_attention = TemporalChannelAttention(attended, **factory)
         if temporal_conv:
-            self.temporal_conv = TemporalConv(c, num_frames, **factory)
+            self.temporal_conv = TemporalConv(c, num_frames, bias=published, **factory)
         built: Any = build_pool(pool, c, options, **factory)
         self.pool: nn.Module = built
         self.out_features: int = built.out_features
@@ -141,11 +150,21 @@ class AttentiveTemporalCovPool(nn.Module):
         """Pool ``(N, T, C, H, W)`` to ``(N, out_features)``."""
         self._check(x)
         frames = x.shape[:2]
-        h = self.attention_reduction(x.flatten(0, 1)).unflatten(0, frames)  # (N, T, a, M)
-        h = self.channel_attention(self.spatial_attention(h))
-        z = self.pool_reduction(h.flatten(0, 1)).unflatten(0, frames)  # (N, T, c, M)
-        z = rearrange(self.temporal_conv(z), LEVELS[self.level])
+        h = self.attention_reduction(x.flatten(0, 1))  # (N T, a, M)
+        if not self.published:
+            h = self.channel_attention(self.spatial_attention(h.unflatten(0, frames))).flatten(0, 1)
+        z = self.pool_reduction(h).unflatten(0, frames)  # (N, T, c, M)
+        z = self._as_published(z) if self.published else self.temporal_conv(z)
+        z = rearrange(z, LEVELS[self.level])
         return self.pool(z.flatten(0, 1)).unflatten(0, z.shape[:2]).mean(1)
+
+    def _as_published(self, z: Tensor) -> Tensor:
+        y = self.spatial_attention(z)
+        if isinstance(self.channel_attention, TemporalChannelAttention):
+            y = y * self.channel_attention.weights(z)
+        if isinstance(self.temporal_conv, TemporalConv):
+            y = torch.relu(z + self.temporal_conv.convolve(y))
+        return y
 
     def _check(self, x: Tensor) -> None:
         check_tensor("x", x, 0)
@@ -165,4 +184,7 @@ class AttentiveTemporalCovPool(nn.Module):
 
     def extra_repr(self) -> str:
         """What the parts do not show themselves."""
-        return f"{self.in_channels}, num_frames={self.num_frames}, level={self.level!r}"
+        return (
+            f"{self.in_channels}, num_frames={self.num_frames}, level={self.level!r}, "
+            f"published={self.published}"
+        )

@@ -76,7 +76,7 @@ class Given:
         if self.name == "TemporalSpatialAttention":
             return self.training and self.N * self.T * M < 2
         if self.name in TEMPORAL:
-            frames = self.T if self.name.endswith("video") else 1
+            frames = 1 if self.name.endswith("frame") else self.T
             return "CovPool" in self.name and frames * M < 2
         return M < 2
 
