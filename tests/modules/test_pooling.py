@@ -190,3 +190,14 @@ def test_the_order_of_positions_does_not_matter(name: str) -> None:
     pool = POOLS[name]().double().eval()
     x = features(3).double().flatten(2)
     assert_close(pool(x[..., torch.randperm(20)]), pool(x))
+
+
+@pytest.mark.parametrize("preset", CELLS)
+def test_reductions_of_the_authors_load_key_by_key(preset: type[CovPool]) -> None:
+    theirs = nn.Sequential(nn.Conv2d(8, 4, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    theirs(torch.randn(5, 8, 6, 6))  # moves the running averages
+    pool = preset(8, 4)
+    values = theirs.state_dict().values()
+    pool.load_state_dict(dict(zip(pool.state_dict(), values, strict=True)))
+    x = torch.randn(2, 8, 6, 6)
+    assert_close(pool.eval()(x), preset(4).eval()(theirs.eval()(x)))
