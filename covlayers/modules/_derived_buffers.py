@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.function import compiling
+from covlayers.functional._base.function import compiling, exporting, transformed, wrapped
 
 
 class DerivedBuffers(nn.Module):
@@ -13,8 +13,9 @@ class DerivedBuffers(nn.Module):
 
     A subclass offers ``sources``, ``derivable`` and ``derive``, and calls ``refresh`` before it
     reads what was derived. The module notices every change of the sources: in place, by another
-    tensor, by a checkpoint or by ``to``. A compiled graph notices none: it reads what the last
-    refresh outside of it left, where ``derived`` says that there was one.
+    tensor, by a checkpoint or by ``to``. A compiled graph notices another tensor alone: it reads
+    what the last refresh outside of it left, where ``derived`` says that it may. Under a transform
+    of ``torch.func`` nothing is kept, as its tensors end with the call.
     """
 
     def __init__(self) -> None:
@@ -37,8 +38,11 @@ class DerivedBuffers(nn.Module):
 
     @property
     def derived(self) -> bool:
-        """Whether there are derived buffers to read."""
-        return self._derived_from is not None
+        """Whether there are derived buffers to read, of the very sources that are there now."""
+        known = self._derived_from
+        if known is None or exporting():  # an exported graph has stand-ins of the sources
+            return known is not None
+        return all(now is then for now, then in zip(self.sources(), known, strict=True))
 
     def outdate(self) -> None:
         """Derive anew at the next refresh."""
@@ -49,13 +53,11 @@ class DerivedBuffers(nn.Module):
         if compiling():
             return
         sources = self.sources()
-        # What changes whenever a tensor does; where torch keeps no count, never equal twice.
-        stamps: list[object] = [
-            object() if one.is_inference() else (id(one), one.data_ptr(), one._version)
-            for one in sources
-        ]
+        stamps = [_stamp(source) for source in sources]
         if self._derived_from is None or stamps != self._stamps:
             self.outdate()
+            if transformed():
+                return
             with torch.inference_mode(False), torch.no_grad():
                 self.derive()
             self._derived_from, self._stamps = sources, stamps
@@ -68,7 +70,7 @@ class DerivedBuffers(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # What was not derived before may be memory that nothing has been written to.
-        if self.derived:
+        if self._derived_from is not None:
             self.outdate()
             self.prepare()
         return self
@@ -77,3 +79,10 @@ class DerivedBuffers(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self.outdate()
         self.prepare()
+
+
+def _stamp(source: Tensor) -> object:
+    """What changes whenever a tensor does; where torch keeps no count, never equal twice."""
+    if source.is_inference() or wrapped(source):
+        return object()
+    return id(source), source.data_ptr(), source._version
