@@ -89,7 +89,7 @@ def try_head(trial: nn.Module, head: nn.Module, dtype: torch.dtype) -> None:
     Raises:
         InvalidValueError, InvalidTypeError: of the head, e.g. where a single position is left.
     """
-    size = (getattr(trial, "default_cfg", None) or {}).get("input_size")
+    size: Any = (getattr(trial, "default_cfg", None) or {}).get("input_size")
     features = None
     with torch.no_grad(), suppress(Exception):  # some take another size, some do not run on meta
         images = torch.empty(2, *size, device="meta", dtype=dtype)
