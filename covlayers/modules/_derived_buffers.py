@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.function import compiling
+from covlayers.functional._base.function import compiling, exporting, transformed, wrapped
 from covlayers.modules._statistic_buffers import StatisticBuffers
 
 
@@ -14,8 +14,9 @@ class DerivedBuffers(StatisticBuffers):
 
     A subclass offers ``sources``, ``derivable`` and ``derive``, and calls ``refresh`` before it
     reads what was derived. The module notices every change of the sources: in place, by another
-    tensor, by a checkpoint or by ``to``. A compiled graph notices none: it reads what the last
-    refresh outside of it left, where ``derived`` says that there was one.
+    tensor, by a checkpoint or by ``to``. A compiled graph notices another tensor alone: it reads
+    what the last refresh outside of it left, where ``refresh`` says that it may. Under a transform
+    of ``torch.func`` nothing is kept, as its tensors end with the call.
     """
 
     def __init__(self) -> None:
@@ -36,30 +37,32 @@ class DerivedBuffers(StatisticBuffers):
         """Compute the derived buffers; runs without gradient, outside inference mode."""
         raise NotImplementedError
 
-    @property
-    def derived(self) -> bool:
-        """Whether there are derived buffers to read."""
-        return self._derived_from is not None
-
     def outdate(self) -> None:
         """Derive anew at the next refresh."""
         self._derived_from = None
 
-    def refresh(self) -> None:
-        """Derive, if the sources have changed."""
-        if compiling():
-            return
-        sources = self.sources()
+    def refresh(self) -> bool:
+        """Derive, if the sources have changed; whether there are derived buffers to read."""
+        sources, known = self.sources(), self._derived_from
+        if compiling():  # an exported graph has stand-ins of the sources
+            return known is not None and (
+                exporting() or all(now is then for now, then in zip(sources, known, strict=True))
+            )
         # What changes whenever a tensor does; where torch keeps no count, never equal twice.
         stamps: list[object] = [
-            object() if one.is_inference() else (id(one), one.data_ptr(), one._version)
+            object()
+            if one.is_inference() or wrapped(one)
+            else (id(one), one.data_ptr(), one._version)
             for one in sources
         ]
-        if self._derived_from is None or stamps != self._stamps:
+        if known is None or stamps != self._stamps:
             self.outdate()
+            if transformed():
+                return False
             with torch.inference_mode(False), torch.no_grad():
                 self.derive()
             self._derived_from, self._stamps = sources, stamps
+        return True
 
     def prepare(self) -> None:
         """Have the buffers ready for graphs that are compiled or exported from here on."""
@@ -69,7 +72,7 @@ class DerivedBuffers(StatisticBuffers):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
         # Buffers that were never derived may be uninitialised memory.
-        if self.derived:
+        if self._derived_from is not None:
             self.outdate()
             self.prepare()
         return self

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from covlayers.functional._base.checks import check_count, check_divides, check_model
+from covlayers.functional._base.checks import check_count, check_model, check_not_both, groups_of
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
 from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
@@ -72,11 +72,7 @@ def convert_batchnorm(
             "layer must be a class or a function that builds a layer, "
             f"got {type(layer).__name__}; write layer=IterNorm, with its options beside it."
         )
-    if group_size is not None and "num_groups" in options:
-        raise InvalidValueError(
-            "group_size and num_groups must not both be given, got "
-            f"group_size={group_size} and num_groups={options['num_groups']}; drop one of them."
-        )
+    check_not_both("group_size", group_size, "num_groups", options.get("num_groups"))
     if group_size is not None:
         check_count("group_size", group_size)
     found = {
@@ -138,9 +134,8 @@ def _converted(
         "track_running_stats": bn.running_mean is not None,
     }
     if group_size is not None:
-        size = min(group_size, C)
-        check_divides(f"group_size of the layer {name!r}", size, "num_features", C)
-        kept["num_groups"] = C // size
+        of_layer = f"group_size of the layer {name!r}"
+        options = options | {"num_groups": groups_of(min(group_size, C), C, of_layer)}
     own = next((t for t in (bn.weight, bn.running_mean) if t is not None), None)
     if own is not None:
         kept |= {"device": own.device, "dtype": own.dtype}

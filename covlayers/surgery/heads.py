@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from covlayers.functional._base.checks import check_count, check_model
-from covlayers.functional._base.errors import InvalidValueError, UnsupportedError
+from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.modules.pooling.build_pool import PoolFactory, build_pool
 from covlayers.modules.pooling.second_order_head import SecondOrderHead
 from covlayers.surgery.pooled_features import (
     ChannelsFirst,
     ClassTokenFirst,
     PooledFeatures,
+    drop_hidden_layers,
     on_meta,
     take_dropout,
+    try_head,
 )
 
 BY_HAND = (
@@ -76,10 +78,10 @@ def replace_head(
       :class:`~covlayers.SecondOrderHead` follows ``encoder.ln``, and
       ``heads`` becomes :class:`torch.nn.Identity`.
     - the interface of timm: ``forward_features``, ``num_features``, ``reset_classifier``. The model
-      loses its pooling and its classifier, and the function returns a new module around it. With
-      a class token the head is a ``SecondOrderHead`` without dropout, which ignores registers and
-      distillation tokens. Without one, the dropout of the model goes between pooling and
-      classifier.
+      loses its pooling, its classifier and the hidden layers of VGG; the function returns a new
+      module around it. With a class token the head is a ``SecondOrderHead`` without dropout, which
+      ignores registers and distillation tokens. Without one, the dropout of the model goes between
+      pooling and classifier.
 
     Without ``reduced_channels`` the 2048 channels of a ResNet-50 give :math:`2048 \cdot 2049/2`
     features, two million for each class; the papers reduce the channels to 256.
@@ -99,8 +101,8 @@ def replace_head(
         InvalidValueError: for a number out of range, or a ``fusion`` without a class token; and as
             ``pool`` itself.
         InvalidTypeError: for an argument of a wrong type, and as ``pool`` itself.
-        UnsupportedError: for a model of another structure, or a timm model that cannot do without
-            its pooling.
+        UnsupportedError: for a model of another structure, a timm model that cannot do without its
+            pooling, or features of a single position.
 
     Example:
         >>> model = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 64, 3)))
@@ -181,19 +183,30 @@ def _replace_timm(model: Any, head: _Head) -> nn.Module:
             "model must have a reset_classifier that can remove its pooling, "
             f"got {type(model).__name__}, which says: {error} {BY_HAND}"
         ) from error
-    channels = getattr(trial, "head_hidden_size", trial.num_features)
+    hidden = drop_hidden_layers(trial)
+    channels = trial.num_features
+    if not hidden:
+        channels = getattr(trial, "head_hidden_size", channels)
     token = getattr(model, "cls_token", None) is not None
     token = getattr(model, "has_class_token", token)
     prefix = getattr(model, "num_prefix_tokens", int(token))
-    layers: list[nn.Module]
     if token:
-        layers = [ClassTokenFirst(prefix), head.of_tokens(channels, like)]
-        take_dropout(model)
+        layers: list[nn.Module] = [ClassTokenFirst(prefix), head.of_tokens(channels, like)]
     else:
         channels_last = getattr(model, "output_fmt", "NCHW") != "NCHW"
         pool, linear = head.of_maps(channels, like)
-        arranged = ChannelsFirst(channels, channels_last, prefix)
-        layers = [arranged, pool, take_dropout(model), linear]
+        layers = [ChannelsFirst(channels, channels_last, prefix), pool, linear]
+    try:
+        try_head(trial, nn.Sequential(*layers), like.dtype)
+    except (InvalidValueError, InvalidTypeError) as error:
+        raise UnsupportedError(
+            "model must have features at two positions or more for its usual input, "
+            f"got {type(model).__name__}, for which the new head says: {error} {BY_HAND}"
+        ) from error
+    dropout = take_dropout(model)
+    if not token:
+        layers.insert(2, dropout)
+    drop_hidden_layers(model)
     model.reset_classifier(0, "")
     return PooledFeatures(model, nn.Sequential(*layers))
 

@@ -46,5 +46,5 @@ def test_an_entry_is_whole_and_keeps_what_it_adds(page: ModuleType) -> None:
 
 def test_the_signature_names_the_options(page: ModuleType) -> None:
     shown, _ = page.sign(None, "class", "IterNorm", cl.IterNorm)
-    assert shown.endswith("*, iterations=5, sync='auto', device=None, dtype=None)")
+    assert shown.endswith("*, group_size=None, iterations=5, sync='auto', device=None, dtype=None)")
     assert page.sign(None, "class", "SecondOrderHead", cl.SecondOrderHead) is None

@@ -45,6 +45,14 @@ def test_another_option_is_named(name: str) -> None:
             getattr(cl, name)(**BUILT[name], **{option: 1})
 
 
+@pytest.mark.parametrize(
+    "name", ["DecorrelatedBatchNorm", "IterNorm", "SwitchableWhitening", "GroupWhitening"]
+)
+def test_groups_are_given_by_number_or_by_size(name: str) -> None:
+    layer = getattr(cl, name)
+    assert repr(layer(12, group_size=4)) == repr(layer(12, num_groups=3)) == repr(layer(12, 3))
+
+
 def test_default_in_words() -> None:
     (said,) = re.findall(r"eps: .*, (\S+) by default", cl.ZCAWhitening.__doc__)
     assert float(said) == cl.ZCAWhitening().eps

@@ -49,6 +49,13 @@ SMITH = "Smith(lower=None, doublings=None)"
 UNFIT: tuple[tuple[str, dict[str, object], str], ...] = (
     ("DecorrelatedBatchNorm", {"num_groups": 4}, ""),
     ("GroupWhitening", {"num_groups": 4}, ""),
+    ("GroupWhitening", {"group_size": 4, "num_groups": None}, ""),
+    ("GroupWhitening", {"num_groups": None}, ""),
+    *(
+        (name, {"group_size": size, "num_groups": groups}, "")
+        for name in ("DecorrelatedBatchNorm", "IterNorm", "SwitchableWhitening")
+        for size, groups in ((4, None), (2, 3), (2, 1))
+    ),
     ("PCANorm", {"num_components": 7}, ""),
     ("CovPool", {"reduced_channels": 7}, ""),
     ("CrossCovPool", {"reduced_channels": 7}, ""),

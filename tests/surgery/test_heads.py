@@ -35,6 +35,7 @@ TIMM: dict[str, tuple[dict[str, Any], int]] = {
     "mobilenetv3_small_050": ({}, 64),
     "swin_tiny_patch4_window7_224": ({"img_size": 64, "window_size": 2}, 64),
     "levit_128s": ({}, 224),
+    "vgg11": ({"drop_rate": 0.3}, 224),
     "vit_tiny_patch16_224": ({"img_size": 32}, 32),
     "deit_tiny_distilled_patch16_224": ({"img_size": 32}, 32),
     "vit_tiny_patch16_224 registers": ({"img_size": 32, "reg_tokens": 3, "drop_rate": 0.3}, 32),
@@ -57,6 +58,44 @@ def timm_model(name: str) -> nn.Module:
 
 def small() -> nn.Module:
     return tv.ResNet(tv.resnet.BasicBlock, [1, 1, 1, 1], num_classes=7)
+
+
+class Windowed(nn.Module):
+    """Hidden layers of maps, the first with a window as large as the maps, as timm has it in VGG.
+
+    Or a layer that leaves a single position by itself.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.input_kernel_size = window
+        self.fc1 = nn.Conv2d(6, 9, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc1(x)
+
+
+class LikeTimm(nn.Module):
+    """What timm has around the features of a model."""
+
+    num_features, head_hidden_size = 6, 9
+    default_cfg = {"input_size": (3, 14, 14)}  # noqa: RUF012  as in timm
+
+    def __init__(self, window: int = 7) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 6, 2, stride=2)
+        self.pre_logits = Windowed(window)
+        self.head: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(9, 7))
+
+    def reset_classifier(self, num_classes: int, global_pool: str) -> None:
+        assert (num_classes, global_pool) == (0, "")
+        self.head = nn.Identity()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pre_logits(self.forward_features(x)))
 
 
 def images(n: int = 4, size: int = 64) -> Tensor:
@@ -151,6 +190,25 @@ def test_the_head_of_a_vision_transformer(representation_size: int | None) -> No
     patches = old._process_input(x)
     tokens = old.encoder(torch.cat([old.class_token.expand(2, -1, -1), patches], 1))
     assert_close(model(x), head(tokens))
+
+
+def test_hidden_layers_that_leave_one_position_go() -> None:
+    model, x = LikeTimm(), images(2, 14)
+    features = model.features(x)
+    model = replace_head(model, CovPool, 5)
+    assert_close(model(x), model.head(features))
+    assert_trains(model, x)
+
+
+def test_features_of_a_single_position_are_refused() -> None:
+    words = "model must have features at two positions .* LikeTimm, .*at least 2 positions.*by hand"
+    assert_unchanged(LikeTimm(1), CovPool, 5, {}, UnsupportedError, words)
+
+
+def test_what_a_model_has_computed_and_kept_is_no_obstacle() -> None:
+    model = LikeTimm()
+    model.kept = {"of the last call": model.features(images(2, 14))}
+    assert replace_head(model, CovPool, 5)(images(2, 14)).shape == (2, 5)
 
 
 def test_prefix_tokens_of_timm_are_no_visual_tokens() -> None:
@@ -249,6 +307,9 @@ def test_a_call_that_fails_leaves_a_model_of_timm() -> None:
     for name in ("resnet18", "vit_tiny_patch16_224"):
         model = timm_model(name)
         assert_unchanged(model, CovPool, 5, large, InvalidValueError, "reduced_channels")
+    for name in ("pit_ti_224", "efficientvim_m1"):  # the class token alone, a list
+        model = timm.create_model(name)
+        assert_unchanged(model, CovPool, 5, {}, UnsupportedError, "model must have features")
     model = timm.create_model("pit_ti_distilled_224")
     assert_unchanged(model, CovPool, 5, {}, UnsupportedError, "model must .* pooling")
 

@@ -67,6 +67,22 @@ def check_divides(name: str, value: int, whole_name: str, whole: int) -> None:
         )
 
 
+def check_not_both(name: str, value: object, other_name: str, other: object) -> None:
+    """One of two options at most, the others being None."""
+    if value is not None and other is not None:
+        raise InvalidValueError(
+            f"{name} and {other_name} must not both be given, got {name}={value!r} and "
+            f"{other_name}={other!r}; drop one of them."
+        )
+
+
+def groups_of(size: int, channels: int, name: str = "group_size") -> int:
+    """How many groups of so many channels there are."""
+    check_count("num_features", channels)
+    check_divides(name, size, "num_features", channels)
+    return channels // size
+
+
 def check_number(
     name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False
 ) -> None:

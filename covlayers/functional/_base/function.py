@@ -17,6 +17,7 @@ compiling = torch.compiler.is_compiling
 graph_task = torch._C._current_graph_task_id  # of the backward pass that runs here
 NO_GRAPH_TASK = -1
 _under_func = torch._C._are_functorch_transforms_active
+wrapped = _functorch.is_functorch_wrapped_tensor  # by a transform of torch.func, for one call
 T = TypeVar("T")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.function import compiling
+from covlayers.functional._base.function import compiling, transformed
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_same, no_autocast
 from covlayers.functional._batch.weighted_moments import ROUNDING
@@ -40,7 +40,7 @@ class DataStatistics(DerivedBuffers):
         check_factory(self, factory)
         self.patch_size = patch_size
         self.num_features = chosen_features(num_features, patch_size)
-        self._fitted = False  # as last seen outside of a compiled graph
+        self._fitted = False  # as last seen where a count can be read
         self._any_dtype = factory.get("dtype") is None
         D = 0 if self.num_features is None else number(self.num_features)
         self.register_buffer("mean", torch.zeros(D, **factory))
@@ -125,7 +125,7 @@ class DataStatistics(DerivedBuffers):
         return self.covariance, self.mean, self.num_samples
 
     def derivable(self) -> bool:
-        if not compiling():
+        if not (compiling() or transformed()):
             self._fitted = int(self.num_samples) > 0
         return self._fitted
 

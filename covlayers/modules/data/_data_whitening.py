@@ -10,7 +10,6 @@ from torch import Tensor
 from covlayers import functional as F
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.function import compiling
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
@@ -125,8 +124,7 @@ class DataWhitening(DataStatistics):
         Raises:
             InvalidValueError: before ``fit``.
         """
-        self.refresh()
-        if compiling() and not self.derived:
+        if not self.refresh():
             self._check_fitted()
             return self._matrices(self.covariance, self.mean)
         # Copies, as nothing that happens to the buffers may touch a pending backward pass.

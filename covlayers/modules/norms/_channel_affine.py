@@ -9,9 +9,19 @@ from covlayers.functional._base.checks import (
     check_count,
     check_divides,
     check_flag,
+    check_not_both,
     check_number,
+    groups_of,
 )
 from covlayers.modules._factory import Factory, check_factory
+
+
+def chosen_groups(num_features: int, num_groups: int | None, group_size: int | None) -> int:
+    """The number of groups, as given or from their size; one group where neither is given."""
+    check_not_both("group_size", group_size, "num_groups", num_groups)
+    if group_size is not None:
+        return groups_of(group_size, num_features)
+    return 1 if num_groups is None else num_groups
 
 
 class ChannelAffine(nn.Module):

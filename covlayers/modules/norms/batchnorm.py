@@ -8,6 +8,7 @@ from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_kinds import whitening
+from covlayers.modules.norms._channel_affine import chosen_groups
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.running_moments import NormOptions
 
@@ -38,13 +39,15 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     Args:
         num_features: channels :math:`C \ge 1`.
         num_groups: groups :math:`G` of :math:`c = C/G` channels, each whitened on its own; must
-            divide ``num_features``. Fewer channels per group need fewer samples.
+            divide ``num_features``, one by default. Fewer channels per group need fewer samples.
         eps: :math:`\varepsilon \ge 0`, in squared units of the features.
         momentum: weight of the batch in the running averages, in [0, 1]; None for the plain average
             over all batches since the last reset.
         affine: whether to learn a scale :math:`\gamma` and a shift :math:`\beta` for each channel.
         track_running_stats: whether to keep running averages. A layer without them takes the
             statistics of the batch in evaluation too.
+        group_size: channels :math:`c` per group, in place of ``num_groups``; must divide
+            ``num_features``.
         kind: ``"zca"``, ``"pca"``, ``"cholesky"``, ``"zca_cor"`` or ``"pca_cor"``, see
             :func:`covlayers.functional.whitening_matrix`. The PCA kinds are discontinuous where
             eigenvalues cross, and make training noisy; they are for analysis.
@@ -90,12 +93,13 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     def __init__(
         self,
         num_features: int,
-        num_groups: int = 1,
+        num_groups: int | None = None,
         eps: float = 1e-3,
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        group_size: int | None = None,
         kind: str = "zca",
         shrinkage: float | None = None,
         method: str | Method = "auto",
@@ -104,7 +108,7 @@ class DecorrelatedBatchNorm(CovarianceNorm):
     ) -> None:
         super().__init__(
             num_features,
-            num_groups,
+            chosen_groups(num_features, num_groups, group_size),
             eps=eps,
             momentum=momentum,
             affine=affine,
@@ -144,6 +148,7 @@ class IterNorm(DecorrelatedBatchNorm):
     Args:
         num_features, num_groups, eps, momentum, affine, track_running_stats: as
             :class:`DecorrelatedBatchNorm`.
+        group_size: as :class:`DecorrelatedBatchNorm`.
         iterations: steps :math:`N \ge 1`.
         sync, device, dtype: as :class:`DecorrelatedBatchNorm`.
 
@@ -166,12 +171,13 @@ class IterNorm(DecorrelatedBatchNorm):
     def __init__(
         self,
         num_features: int,
-        num_groups: int = 1,
+        num_groups: int | None = None,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        group_size: int | None = None,
         iterations: int = 5,
         **options: Unpack[NormOptions],
     ) -> None:
@@ -183,6 +189,7 @@ class IterNorm(DecorrelatedBatchNorm):
             momentum,
             affine,
             track_running_stats,
+            group_size=group_size,
             kind="zca",
             shrinkage=None,
             method=F.NewtonSchulz(iterations),

@@ -74,8 +74,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
                 "evaluation_matrix needs track_running_stats=True, got False when the layer was "
                 "built; its matrix depends on each batch."
             )
-        self.refresh()
-        return self.eval_matrix if self.derived else self._matrix(*self.sources())
+        return self.eval_matrix if self.refresh() else self._matrix(*self.sources())
 
     def sources(self) -> tuple[Tensor, ...]:
         return (self.running_cov, self.running_mean) if self.track_running_stats else ()

@@ -5,7 +5,7 @@ from typing import Unpack
 
 from torch import Tensor
 
-from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import formatted_gradient, like_format
 from covlayers.functional._batch.normalise import Way, batch_transform
@@ -14,7 +14,7 @@ from covlayers.functional.functions import INVSQRT
 from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules._factory import Factory
-from covlayers.modules.norms._channel_affine import ChannelAffine
+from covlayers.modules.norms._channel_affine import ChannelAffine, chosen_groups
 
 
 class GroupWhitening(ChannelAffine):
@@ -35,6 +35,8 @@ class GroupWhitening(ChannelAffine):
     Args:
         num_features: as :class:`DecorrelatedBatchNorm`.
         num_groups: groups :math:`G`; must divide ``num_features``.
+        group_size: channels :math:`C/G` per group, in place of ``num_groups``; must divide
+            ``num_features``.
         eps, affine: as :class:`DecorrelatedBatchNorm`.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
@@ -62,14 +64,20 @@ class GroupWhitening(ChannelAffine):
     def __init__(
         self,
         num_features: int,
-        num_groups: int,
+        num_groups: int | None = None,
         eps: float = 1e-5,
         affine: bool = True,
         *,
+        group_size: int | None = None,
         method: str | Method = "auto",
         backward: str | Backward | None = None,
         **factory: Unpack[Factory],
     ) -> None:
+        if num_groups is None and group_size is None:
+            raise InvalidTypeError(
+                "num_groups must be an int, got None without a group_size; pass one of the two."
+            )
+        num_groups = chosen_groups(num_features, num_groups, group_size)
         super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
         self.method, self.backward = check_cell((INVSQRT,), method, backward)
         self._inverse_root = applied(INVSQRT, self.method, self.backward)

@@ -19,6 +19,7 @@ from covlayers.functional.functions import INVSQRT
 from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules._factory import Factory
+from covlayers.modules.norms._channel_affine import chosen_groups
 from covlayers.modules.norms.running_moments import NormOptions, RunningMoments
 
 
@@ -54,6 +55,7 @@ class SwitchableWhitening(RunningMoments):
         num_features: as :class:`DecorrelatedBatchNorm`.
         num_groups: as :class:`DecorrelatedBatchNorm`. The publication takes groups of 16 channels.
         eps, momentum, affine, track_running_stats: as :class:`DecorrelatedBatchNorm`.
+        group_size: as :class:`DecorrelatedBatchNorm`.
         statistics: the statistics to mix, at least one of the above.
         method: how to compute the inverse root, see :func:`covlayers.functional.invsqrtm`. The
             publication takes ``NewtonSchulz(5)``.
@@ -88,12 +90,13 @@ class SwitchableWhitening(RunningMoments):
     def __init__(
         self,
         num_features: int,
-        num_groups: int = 1,
+        num_groups: int | None = None,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        group_size: int | None = None,
         statistics: Sequence[str] = ("bw", "iw"),
         method: str | Method = "auto",
         backward: str | Backward | None = None,
@@ -113,7 +116,7 @@ class SwitchableWhitening(RunningMoments):
             )
         super().__init__(
             num_features,
-            num_groups,
+            chosen_groups(num_features, num_groups, group_size),
             eps=eps,
             momentum=momentum,
             affine=affine,
