@@ -16,7 +16,7 @@ from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.first_order import first_order_only
 from covlayers.functional._base.function import compiling, differentiable, recorded
-from covlayers.functional._base.linalg import cast, symmetric
+from covlayers.functional._base.linalg import cast, frobenius_norm, symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
 
@@ -50,7 +50,8 @@ class Backward(ABC):
 class Rule(Backward):
     """A formula for the gradient, in place of the derivative of the steps.
 
-    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"outputs"`` and ``"spectrum"``.
+    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"norm"``, ``"outputs"``,
+    ``"spectrum"``, for which ``A`` stands in where the method has none, and ``"known_spectrum"``.
 
     Example:
         >>> class Straight(Rule):
@@ -96,7 +97,8 @@ class Rule(Backward):
         outputs, spectrum = method.forward(fns, A)
         dtype = A.dtype if spectrum is None else spectrum.values.dtype
         by_name = {one.name: cast(Y, dtype) for one, Y in zip(fns, outputs, strict=True)}
-        saved = Saved(A, by_name, spectrum, dtype)
+        norm = frobenius_norm(A) if "norm" in self.reads else None
+        saved = Saved(A, by_name, spectrum, dtype, norm)
 
         def vjp(grad: Tensor) -> Tensor:
             return cast(self.vjp(fn, saved, cast(grad, dtype)), A.dtype)
@@ -129,7 +131,7 @@ class _Ruled:
     @staticmethod
     def forward(A: Tensor, fns: Fns, method: Method, rule: Rule) -> tuple[Tensor, ...]:
         outputs, spectrum = method.forward(fns, A)
-        if spectrum is None or "spectrum" not in rule.reads:
+        if spectrum is None or not {"spectrum", "known_spectrum"} & {*rule.reads}:
             return outputs
         return *outputs, *[part for part in spectrum if part is not None]
 
@@ -143,7 +145,8 @@ class _Ruled:
         number, reads = len(ctx.fns), ctx.rule.reads
         missing = "spectrum" in reads and len(output) == number
         outputs = output[:number] if "outputs" in reads else (None,) * number
-        return (A if "A" in reads or missing else None, *outputs, *output[number:])
+        norm = frobenius_norm(A.detach()) if "norm" in reads else None
+        return (A if "A" in reads or missing else None, norm, *outputs, *output[number:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None]:
@@ -172,7 +175,7 @@ _ruled = differentiable(_Ruled)
 
 
 def _saved(ctx: Any) -> Saved:
-    A, *rest = ctx.saved_tensors
+    A, norm, *rest = ctx.saved_tensors
     number = len(ctx.fns)
     spectrum = Spectrum(*rest[number:]) if len(rest) > number else None
     # A method may decompose in float64: then the rule computes in float64 too.
@@ -181,7 +184,7 @@ def _saved(ctx: Any) -> Saved:
     for fn, one in zip(ctx.fns, rest, strict=False):
         if one is not None:
             outputs[fn.name] = one.to(dtype)
-    return Saved(A, outputs, spectrum, dtype)
+    return Saved(A, outputs, spectrum, dtype, norm)
 
 
 def _differentiate(

@@ -18,6 +18,7 @@ class Saved:
         outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions.
         known_spectrum: the spectrum of a method that has one, else None.
         dtype: the dtype in which the rule computes.
+        norm: the Frobenius norm of ``A``, ``(*, 1, 1)``; None for a rule that does not read it.
 
     Example:
         >>> saved = Saved(torch.eye(2), outputs={})
@@ -30,6 +31,7 @@ class Saved:
     outputs: Mapping[str, Tensor]
     known_spectrum: Spectrum | None = None
     dtype: torch.dtype = torch.float32
+    norm: Tensor | None = None
 
     @property
     def input(self) -> Tensor:

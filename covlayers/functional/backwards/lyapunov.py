@@ -44,7 +44,7 @@ class Lyapunov(Rule):
     """
 
     iterations: int = 8
-    reads: ClassVar[tuple[str, ...]] = ("outputs", "spectrum")
+    reads: ClassVar[tuple[str, ...]] = ("norm", "outputs", "known_spectrum")
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
@@ -58,9 +58,8 @@ class Lyapunov(Rule):
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output, spectrum = saved.outputs[fn.name], saved.known_spectrum
         if fn.exponent == 0.5:
-            A = saved.A if spectrum is None else spectrum.values.unsqueeze(-1)
-            assert A is not None
-            norm = frobenius_norm(A).detach().sqrt()
+            assert saved.norm is not None
+            norm = saved.norm.sqrt()
         else:
             norm = frobenius_norm(output).detach()
         again = torch.is_grad_enabled()
