@@ -18,6 +18,9 @@ class DerivedBuffers(nn.Module):
     of ``torch.func`` nothing is kept, as its tensors end with the call.
     """
 
+    eps: float  # a change of these two counts as one of the sources
+    shrinkage: float | None
+
     def __init__(self) -> None:
         super().__init__()
         # Held on to, so that no other tensor can take their place in memory.
@@ -53,7 +56,7 @@ class DerivedBuffers(nn.Module):
         if compiling():
             return
         sources = self.sources()
-        stamps = [_stamp(source) for source in sources]
+        stamps = [*(_stamp(source) for source in sources), self.eps, self.shrinkage]
         if self._derived_from is None or stamps != self._stamps:
             self.outdate()
             if transformed():
