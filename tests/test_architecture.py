@@ -21,7 +21,7 @@ LAYERS = [
     ["functional.methods"],
     ["functional.backwards"],
     ["functional"],
-    ["modules._derived_buffers", "modules._factory"],
+    ["modules._derived_buffers", "modules._factory", "modules._outweighing_eps"],
     ["modules.norms", "modules.data", "modules.pooling", "modules.style"],
     ["modules.video"],
     ["modules"],
