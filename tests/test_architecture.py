@@ -21,7 +21,10 @@ LAYERS = [
     ["functional.methods"],
     ["functional.backwards"],
     ["functional"],
-    ["modules._factory", "modules._made_once", "modules._statistic_buffers"],
+    [
+        *("modules._factory", "modules._made_once"),
+        *("modules._outweighing_eps", "modules._statistic_buffers"),
+    ],
     ["modules._derived_buffers"],
     ["modules.norms", "modules.data", "modules.pooling", "modules.style"],
     ["modules.video"],

@@ -19,6 +19,9 @@ class DerivedBuffers(StatisticBuffers):
     of ``torch.func`` nothing is kept, as its tensors end with the call.
     """
 
+    eps: float  # a change of these two counts as one of the sources
+    shrinkage: float | None
+
     def __init__(self) -> None:
         super().__init__()
         # Held on to, so that no other tensor can take their place in memory.
@@ -55,6 +58,7 @@ class DerivedBuffers(StatisticBuffers):
             else (id(one), one.data_ptr(), one._version)
             for one in sources
         ]
+        stamps += [self.eps, self.shrinkage]
         if known is None or stamps != self._stamps:
             self.outdate()
             if transformed():

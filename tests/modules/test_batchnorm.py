@@ -11,7 +11,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from covlayers import DecorrelatedBatchNorm, GroupWhitening, IterNorm, PCANorm, SwitchableWhitening
+from covlayers import (
+    DecorrelatedBatchNorm,
+    GroupWhitening,
+    IterNorm,
+    PCANorm,
+    SwitchableWhitening,
+    ZCAWhitening,
+)
 from covlayers import functional as F
 from tests.built import BATCH_NORMS, KINDS, features
 
@@ -332,3 +339,19 @@ def test_a_large_mean_costs_one_rounding(name: str, shape: tuple[int, ...]) -> N
         y = BATCH_NORMS[name]()(one)
         expected = BATCH_NORMS[name]().double()(x.double())
         assert (y - expected).abs().max() < 1.5e-4  # measured 1e-4; by a sum in float32 4e-4
+
+
+@pytest.mark.parametrize("option", ["eps", "shrinkage"])
+def test_an_option_that_is_set_later_counts(option: str) -> None:
+    x = features()
+    norm = DecorrelatedBatchNorm(6, 2)
+    norm(x)
+    norm.eval()(x)  # so that a stale matrix would show
+    other = DecorrelatedBatchNorm(6, 2, **{option: 0.5}).eval()
+    other.load_state_dict(norm.state_dict())
+    setattr(norm, option, 0.5)
+    assert_close(norm(x), other(x), rtol=0, atol=0)
+    rows, data = x[..., 0, 0], ZCAWhitening().fit(x[..., 0, 0])
+    setattr(data, option, 0.5)
+    expected = ZCAWhitening(**{option: 0.5}).fit(rows)(rows)
+    assert_close(data(rows), expected, rtol=0, atol=0)

@@ -1,11 +1,14 @@
 """Whitening-coloring by regions, and of several styles at once."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 import covlayers as cl
+from covlayers.functional import InvalidTypeError
 from tests.built import features
 from tests.style_reference import EPS, LAYERS, halves, pair, transferred
 
@@ -233,3 +236,15 @@ def test_compiled_graphs_agree_and_raise() -> None:
             compiled(content, [style, -style], content_mask=wrong, style_mask=other)
     with pytest.raises(RuntimeError, match="weights must be"), torch.no_grad():
         compiled(content, [style, -style], weights=torch.tensor([-1.0, 2.0]))
+
+
+def test_masks_of_labels_are_made_as_the_error_says() -> None:
+    x, style = features(2), features(2, seed=1)
+    labels = torch.arange(20).view(5, 4).expand(2, 5, 4) % 3
+    layer = cl.WhiteningColoring()
+    with pytest.raises(InvalidTypeError, match=r"^content_mask must have .*one_hot") as error:
+        layer(x, [style] * 3, content_mask=labels)
+    recipe = re.search(r"torch\S*one_hot\(.*bool\(\)", str(error.value)).group()
+    masks = eval(recipe, {"torch": torch, "labels": labels, "S": 3})
+    assert masks.shape == (2, 3, 5, 4)
+    assert layer(x, [style] * 3, content_mask=masks).shape == x.shape

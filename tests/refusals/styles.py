@@ -63,6 +63,11 @@ def wrong_masks() -> Iterator[Wrong]:
         yield f"shape {tuple(mask.shape)}", mask, (came,)
     for mask in (MASKS.int(), MASKS.to(torch.complex64)):
         yield str(mask.dtype), mask, (str(mask.dtype),)
+    labels = torch.zeros(1, 5, 4)
+    for dtype in (torch.int64, torch.uint8):
+        yield f"labels, {dtype}", labels.to(dtype), (str(dtype),)
+    yield "one mask for each sample", labels, (str(tuple(labels.shape)),)
+    yield "labels in a list", [labels.int(), labels.int()], ("torch.int32",)
     for value in (-1.0, 4.0, torch.nan, torch.inf):
         yield f"values {value}", MASKS * value, (repr(value / 2),)
     yield "meta", MASKS.to("meta"), ("meta",)

@@ -108,6 +108,10 @@ def wrong_tensors(x: Tensor, at_least: int) -> Iterator[Wrong]:
     yield "None", None, ("NoneType", "None")
     yield "a number", 3.0, ("float",)
     yield "a word", "x", ("str",)
+    yield "a nested tensor", torch.nested.nested_tensor([x, x]), ("nested",)
+    jagged = torch.nested.nested_tensor([x, x], layout=torch.jagged)
+    yield "a jagged tensor", jagged, ("nested",)
+    yield "a sparse tensor", x.to_sparse(), ("torch.sparse_coo",)
     for dtype in DTYPES:
         yield str(dtype), x.to(dtype), (str(dtype),)
     for dim in range(at_least):

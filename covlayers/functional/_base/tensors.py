@@ -20,10 +20,18 @@ HALVES = (torch.float16, torch.bfloat16)
 
 
 def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
-    """A real floating point tensor with at least ``min_dim`` dimensions."""
+    """A dense, real floating point tensor with at least ``min_dim`` dimensions."""
     if not isinstance(x, Tensor):
         raise InvalidTypeError(
             f"{name} must be a torch.Tensor, got {type(x).__name__}; torch.as_tensor makes one."
+        )
+    if x.is_nested or x.layout is not torch.strided:
+        raise InvalidTypeError(
+            f"{name} must be a dense tensor, got a nested one; pass each of {name}.unbind() by "
+            "itself, as padding would enter the statistics."
+            if x.is_nested
+            else f"{name} must be a dense tensor, got one of layout {x.layout}; "
+            f"{name}.to_dense() makes one."
         )
     if x.dtype not in FLOATS:
         raise InvalidTypeError(

@@ -17,6 +17,7 @@ from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules._factory import Factory
 from covlayers.modules._made_once import regularized_in_float64
+from covlayers.modules._outweighing_eps import lacks
 from covlayers.modules.data._data_statistics import DataStatistics
 from covlayers.modules.data._observations import (
     Features,
@@ -169,6 +170,7 @@ class DataWhitening(DataStatistics):
         self.whitening_matrix, self.coloring_matrix = self._matrices(
             self.covariance.clone(), self.mean
         )
+        self._check_rank()
 
     def _check_fitted(self) -> None:
         if not self.derivable():
@@ -186,14 +188,23 @@ class DataWhitening(DataStatistics):
     def _check_scarcity(self, samples: int) -> None:
         D = len(self.mean)
         scarce = samples <= (self.n_components or D) and self.shrinkage is None
-        if scarce and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{type(self).__name__} has {samples} observations for the covariance of {D} "
-                f"features, which is singular: eps={self.eps} alone bounds its inverse. Take "
-                f"{self.remedies}.",
-                stacklevel=6,
+        if scarce:
+            self._warn(
+                f"{samples} observations for the covariance of {D} features, which is singular: "
+                f"eps={self.eps} alone bounds its inverse. Take {self.remedies}."
             )
+
+    def _check_rank(self) -> None:
+        if not self._warned and self.shrinkage is None:
+            what = lacks(self.whitening_matrix, self.covariance.diagonal(), self.eps)
+            if what:
+                self._warn(what)
+
+    def _warn(self, what: str) -> None:
+        """Once for a layer."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"{type(self).__name__} has {what}", stacklevel=7)
 
     def extra_repr(self) -> str:
         """The options."""

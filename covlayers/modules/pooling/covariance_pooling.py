@@ -1,5 +1,6 @@
 """Global covariance pooling."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Unpack
@@ -14,6 +15,7 @@ from covlayers.functional._base.checks import (
     check_number,
 )
 from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.function import compiling, readable
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_channels,
@@ -28,6 +30,7 @@ from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import upper_triangle
 from covlayers.modules._factory import Factory, check_factory
+from covlayers.modules._outweighing_eps import outweighs
 from covlayers.modules.pooling._covariance_function import choose_function
 from covlayers.modules.pooling._reduction import Reduction
 
@@ -64,7 +67,8 @@ class CovPool(nn.Module):
         vectorize: ``"triu"``, the upper triangle row by row; ``"isometric"``, that triangle with
             off-diagonal entries times :math:`\sqrt 2`, which keeps the Frobenius norm; ``"full"``,
             all :math:`C^2` entries.
-        eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of the features.
+        eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of the features. The
+            layer warns, once, where ``eps`` outweighs the variances, on a CPU.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
         function: :math:`f`: ``"sqrt"``; ``"log"``; a real number :math:`p`, for the power
             :math:`A^p`; or a module from symmetric matrices :math:`(N, n, n)` to matrices of the
@@ -102,6 +106,8 @@ class CovPool(nn.Module):
         :cite:t:`li2017second` (root); :cite:t:`ionescu2015matrix` (logarithm);
         :cite:t:`wang2017g2denet` (mean).
     """
+
+    _looked = False
 
     def __init__(
         self,
@@ -174,7 +180,10 @@ class CovPool(nn.Module):
 
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
-        A = regularized(centered_product(x, None), self.eps, self.shrinkage)
+        cov = centered_product(x, None)
+        if not (compiling() or self._looked):
+            self._look_at(cov)
+        A = regularized(cov, self.eps, self.shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)
         if isinstance(self.function, nn.Module):
@@ -182,6 +191,20 @@ class CovPool(nn.Module):
         else:
             (Y,) = self._rule.apply((self.function,), self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
+
+    def _look_at(self, cov: Tensor) -> None:
+        """Warn, once, where ``eps`` outweighs the first covariances of which values are seen."""
+        if not readable(cov):
+            return
+        self._looked = True
+        mean = float(cov.detach().diagonal(dim1=-2, dim2=-1).mean()) if cov.numel() else 0.0
+        if mean > 0 and outweighs(self.eps, mean):
+            warnings.warn(
+                f"{type(self).__name__} has eps={self.eps} for features of mean variance "
+                f"{mean:.1e}, which it outweighs: the output hardly depends on the features. Scale "
+                "them, or take a smaller eps.",
+                stacklevel=2,
+            )
 
     def extra_repr(self) -> str:
         """The options, function, method and rule as objects; a module is shown as a part."""

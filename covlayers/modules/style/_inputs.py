@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_divides, check_values
+from covlayers.functional._base.checks import FLOATS, check_divides, check_values
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.functional._base.tensors import check_positions, check_same, check_tensor, full
 
@@ -48,10 +48,10 @@ def regions(
     named = {"style": style} if isinstance(style, Tensor) else _listed("style", style)
     for name, one in named.items():
         _check_style(name, one, content)
-    masks = _split("content_mask", content_mask)
+    masks = _split("content_mask", content_mask, content)
     styles = list(named.values()) * (len(masks) if single and masks else 1)
     shares = _weights("content_mask", masks, [content] * len(styles))
-    weights = _weights("style_mask", _split("style_mask", style_mask), styles)
+    weights = _weights("style_mask", _split("style_mask", style_mask, styles[0]), styles)
     if masks:
         total = torch.stack(torch.broadcast_tensors(*shares)).sum(0)
         check_values("content_mask", total, total <= 1 + OVER, "sum to at most 1 at each position")
@@ -97,17 +97,31 @@ def _listed(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     return {f"{name}[{index}]": tensor for index, tensor in enumerate(tensors)}
 
 
-def _split(name: str, masks: TensorOrTensors | None) -> dict[str, Tensor]:
+def _split(name: str, masks: TensorOrTensors | None, features: Tensor) -> dict[str, Tensor]:
     """Masks ``(N or 1, S, *)``, or a list of ``(N or 1, *)``, one by one."""
     if masks is None:
         return {}
     if not isinstance(masks, Tensor):
         return _listed(name, masks)
-    if masks.dim() < 3 or masks.shape[1] == 0:
+    _check_mask_dtype(name, masks)
+    if masks.dim() != features.dim() or masks.shape[1] == 0:
         raise InvalidValueError(
-            f"{name} must have shape (N, S, *) with a region or more, got {tuple(masks.shape)}."
+            f"{name} must have shape (N, S, *) with a region or more and the {features.dim() - 2} "
+            f"spatial dimensions of its features, got {tuple(masks.shape)}; {name}.unsqueeze(1) "
+            "makes a region of one mask for each sample."
         )
-    return {f"{name}[:, {index}]": mask for index, mask in enumerate(masks.unbind(1))}
+    return {f"region {index} of {name}": mask for index, mask in enumerate(masks.unbind(1))}
+
+
+def _check_mask_dtype(name: str, mask: Tensor) -> None:
+    """Booleans or real floating numbers, no labels."""
+    if mask.dtype != torch.bool and mask.dtype not in FLOATS:
+        raise InvalidTypeError(
+            f"{name} must have a real floating dtype or be boolean, got {mask.dtype}; "
+            f"{name}.bool() converts zeros and ones, and "
+            "torch.nn.functional.one_hot(labels.long(), S).movedim(-1, 1).bool() makes "
+            "masks (N, S, *) of labels (N, *)."
+        )
 
 
 def _check_style(name: str, style: Tensor, content: Tensor) -> None:
@@ -136,6 +150,8 @@ def _weights(
 
 def _weight(name: str, mask: Tensor, features: Tensor) -> Tensor:
     """A mask ``(N or 1, *)`` as weights ``(N or 1, 1, M)``."""
+    if isinstance(mask, Tensor):
+        _check_mask_dtype(name, mask)
     if not (isinstance(mask, Tensor) and mask.dtype == torch.bool):
         check_tensor(name, mask, 2)
     N, spatial = features.shape[0], features.shape[2:]

@@ -1,7 +1,7 @@
 """Layers that give content features the statistics of style features."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -113,13 +113,17 @@ class WhiteningColoring(nn.Module):
         backward: str | Backward | None = None,
     ) -> None:
         super().__init__()
-        check_number("alpha", alpha, 0, 1)
         check_count("num_groups", num_groups)
         check_number("eps", eps, 0)
         check_shrinkage(shrinkage)
         self.alpha: float | Tensor = alpha
         self.num_groups = num_groups
         self.way = WhitenColor(eps, shrinkage, *check_cell(ROOTS, method, backward))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "alpha" and not isinstance(value, nn.Parameter):
+            check_number("alpha", value, 0, 1)
+        super().__setattr__(name, value)
 
     def forward(
         self,
