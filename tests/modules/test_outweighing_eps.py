@@ -56,7 +56,8 @@ def test_features_that_eps_outweighs_are_told_once(name: str) -> None:
     build = getattr(cl, name)
     volts = 1e-5 * torch.randn(4, 22, 100)
     pool = build(22, eps=1e-5)
-    (message,) = said(pool, volts)
+    assert said(pool.eval(), volts) == []
+    (message,) = said(pool.train(), volts)
     assert f"{name} has eps=1e-05 for features of mean variance 1.0e-10" in message
     assert "smaller eps" in message
     assert said(pool, volts) == []

@@ -68,7 +68,7 @@ class CovPool(nn.Module):
             off-diagonal entries times :math:`\sqrt 2`, which keeps the Frobenius norm; ``"full"``,
             all :math:`C^2` entries.
         eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of the features. The
-            layer warns, once, where ``eps`` outweighs the variances, on a CPU.
+            layer warns, once, where ``eps`` outweighs the variances, in training on a CPU.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
         function: :math:`f`: ``"sqrt"``; ``"log"``; a real number :math:`p`, for the power
             :math:`A^p`; or a module from symmetric matrices :math:`(N, n, n)` to matrices of the
@@ -181,7 +181,8 @@ class CovPool(nn.Module):
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
         cov = centered_product(x, None)
-        if not (compiling() or self._looked):
+        # in evaluation a network that has seen little may have features far from their scale
+        if self.training and not (compiling() or self._looked):
             self._look_at(cov)
         A = regularized(cov, self.eps, self.shrinkage)
         if self.mean_weight is not None:
