@@ -47,10 +47,7 @@ class MatrixFunction(ABC):
     """
 
     exponent: float = math.nan
-    r"""The :math:`p` for which divided differences scale as if :math:`f` were :math:`\lambda^p`:
-
-    .. math:: L(s\lambda) = s^{p-1} L(\lambda)
-
+    r"""The :math:`p` of :math:`L(s\lambda) = s^{p-1} L(\lambda)` for divided differences :math:`L`:
     1/2 and -1/2 for the roots, 0 for the logarithm, NaN for none.
     """
 
@@ -59,6 +56,9 @@ class MatrixFunction(ABC):
 
     positive: bool = True
     """Whether it is a function of positive semi-definite matrices alone."""
+
+    zero_at_zero: bool = False
+    """Whether it is zero at zero: then the value of a null direction is zero, and not its floor."""
 
     @property
     @abstractmethod
@@ -176,8 +176,8 @@ class DirectMethod(Method):
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
         if len(fns) == 2 and fns[0].is_root and fns[1].is_root:
-            Y, Z = self.sqrtm_and_invsqrtm(A)
-            return tuple(Y if fn.exponent == 0.5 else Z for fn in fns), None
+            both = dict(zip(("sqrtm", "invsqrtm"), self.sqrtm_and_invsqrtm(A), strict=True))
+            return tuple(both[fn.name] for fn in fns), None
         return tuple(getattr(self, fn.name)(A) for fn in fns), None
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,5 +215,5 @@ class SpectralMethod(Method):
         if any([fn.positive for fn in fns]):
             spectrum, null = positive(spectrum)
         values, vectors, _ = spectrum
-        f = [without_null(fn.f(values), fn.exponent, null) for fn in fns]
+        f = [without_null(fn.f(values), fn.zero_at_zero, null) for fn in fns]
         return tuple([of_spectrum(vectors, one) for one in f]), spectrum

@@ -9,7 +9,7 @@ Divided differences are written without cancellation. With :math:`m = \sqrt{ab}`
 smooth through :math:`a = b`. For the roots they simplify to the forms used below.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class SquareRoot(MatrixFunction):
     name = "sqrtm"
     exponent = 0.5
     is_root = True
+    zero_at_zero = True
     f = staticmethod(torch.sqrt)  # type: ignore[assignment]  # torch's function as the method
 
     def df(self, values: Tensor) -> Tensor:
@@ -90,8 +91,13 @@ class Power(MatrixFunction):
     r""":math:`\lambda^p`."""
 
     exponent: float
+    zero_at_zero: bool = field(init=False, repr=False, compare=False)
 
     name = "powm"
+
+    def __post_init__(self) -> None:
+        # Decided here: a compiled graph would trace everything twice to compare a float.
+        object.__setattr__(self, "zero_at_zero", self.exponent > 0)
 
     def f(self, values: Tensor) -> Tensor:
         return values**self.exponent

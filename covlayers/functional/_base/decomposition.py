@@ -125,9 +125,9 @@ def positive(spectrum: Spectrum, dtype: torch.dtype | None = None) -> Raised:
     return Raised(Spectrum(raised, vectors, residual), null)
 
 
-def without_null(f: Tensor, exponent: float, null: Tensor | None) -> Tensor:
-    """A function ``f (*, n)`` of raised eigenvalues, zero where ``null`` if it is a positive power.
+def without_null(f: Tensor, zero_at_zero: bool, null: Tensor | None) -> Tensor:
+    """A function ``f (*, n)`` of raised eigenvalues, zero where ``null`` if it is zero at zero.
 
-    There nothing divides by an eigenvalue, and the raised ones would add up.
+    Such a function divides by no eigenvalue, and what was raised would add up.
     """
-    return f.masked_fill(null, 0.0) if null is not None and exponent > 0 else f
+    return f.masked_fill(null, 0.0) if zero_at_zero and null is not None else f

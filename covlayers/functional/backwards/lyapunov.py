@@ -10,6 +10,7 @@ from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.linalg import frobenius_norm, into_basis, out_of_basis
 from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
 from covlayers.functional.core import MatrixFunction
+from covlayers.functional.functions import SQRT
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
@@ -57,7 +58,7 @@ class Lyapunov(Rule):
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output, spectrum = saved.outputs[fn.name], saved.known_spectrum
-        if fn.exponent == 0.5:
+        if fn == SQRT:
             assert saved.norm is not None
             norm = saved.norm.sqrt()
         else:

@@ -59,12 +59,12 @@ class Smith(Rule):
         return fn.is_root
 
     def computes(self, fns: Fns) -> Fns:
-        inverse = any([fn.exponent == -0.5 for fn in fns])
+        inverse = any([fn == INVSQRT for fn in fns])
         return (*fns, SQRT) if inverse and len(fns) == 1 else fns
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         Y = saved.outputs[SQRT.name]
-        if fn.exponent == -0.5:
+        if fn == INVSQRT:
             Z = saved.outputs[INVSQRT.name]
             grad = -Z @ grad @ Z
         solver = SmithSolver(self.lower, self.doublings)

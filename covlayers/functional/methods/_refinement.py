@@ -29,7 +29,7 @@ from covlayers.functional._base.decomposition import (
 )
 from covlayers.functional._base.linalg import into_basis, out_of_basis, symmetric
 from covlayers.functional.core import MatrixFunction
-from covlayers.functional.functions import SQRT
+from covlayers.functional.functions import INVSQRT, SQRT
 
 
 def with_residual(A: Tensor, vectors: Tensor) -> Raised:
@@ -46,9 +46,9 @@ def refined(fn: MatrixFunction, spectrum: Spectrum, null: Tensor | None) -> Tens
     values, vectors, R = spectrum
     assert R is not None
     F = _first_order(fn, values, R)
-    if fn.exponent > 0 and null is not None:  # between null directions F is noise
+    if fn.zero_at_zero and null is not None:  # between null directions F is noise
         F = F.masked_fill(null.unsqueeze(-1) & null.unsqueeze(-2), 0.0)
-    F.diagonal(dim1=-2, dim2=-1).add_(without_null(fn.f(values), fn.exponent, null))
+    F.diagonal(dim1=-2, dim2=-1).add_(without_null(fn.f(values), fn.zero_at_zero, null))
     return out_of_basis(vectors, F)
 
 
@@ -65,7 +65,7 @@ def _first_order(fn: MatrixFunction, values: Tensor, R: Tensor) -> Tensor:
 def refined_gradient(fn: MatrixFunction, values: Tensor, R: Tensor, grad: Tensor) -> Tensor:
     """The gradient of a root for ``grad``, both in the eigenbasis; overwrites ``grad``."""
     small = _differences(SQRT, _above_noise(values)) * R  # S'
-    if fn.exponent == -0.5:  # the root's gradient for -Z G Z, with Z = z - z S' z
+    if fn == INVSQRT:  # the root's gradient for -Z G Z, with Z = z - z S' z
         z = fn.f(values).unsqueeze(-1)
         T = grad.mul_(z).mul_(z.mT)
         change = (small @ T).mul_(z)

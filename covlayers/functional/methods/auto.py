@@ -8,6 +8,7 @@ from torch import Tensor
 from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag
 from covlayers.functional.core import Computed, Fns, Method
+from covlayers.functional.functions import INVSQRT
 from covlayers.functional.methods.eigh import Eigh
 from covlayers.functional.methods.polar_express import PolarExpress
 
@@ -55,7 +56,7 @@ class Auto(Method):
             many = low <= n <= high and A.numel() >= tuning.PRODUCT_ROWS * n
             if A.device.type != "cpu" or (many and A.dtype == torch.float32):
                 return _PRODUCTS
-        inverse = any([fn.exponent == -0.5 for fn in fns])
+        inverse = any([fn == INVSQRT for fn in fns])
         return _REFINED if self.refine and inverse and A.dtype == torch.float32 else _PLAIN
 
     def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:

@@ -81,7 +81,7 @@ class Eigh(SpectralMethod):
         values, vectors, _ = spectrum
         f = [fn.f(values) for fn in fns]
         if null is not None:
-            f = [without_null(one, fn.exponent, null) for one, fn in zip(f, fns, strict=True)]
+            f = [without_null(one, fn.zero_at_zero, null) for one, fn in zip(f, fns, strict=True)]
         outputs = [of_spectrum(vectors, one) for one in f]
         return tuple([Y.to(A.dtype) for Y in outputs] if self.refine else outputs), spectrum
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_count
 from covlayers.functional._iterations.roots import explain_roots, iterated_roots
 from covlayers.functional.core import Fns
+from covlayers.functional.functions import SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 
@@ -54,4 +55,4 @@ class NewtonSchulz(NormalisedMethod):
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         last = iterated_roots(B, [(1.5, -0.5, 0.0)] * self.iterations, tight=False)
-        return tuple(last.root if fn.exponent == 0.5 else last.inverse_root for fn in fns)
+        return tuple(last.root if fn == SQRT else last.inverse_root for fn in fns)

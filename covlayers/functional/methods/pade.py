@@ -10,6 +10,7 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
+from covlayers.functional.functions import SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 Series = tuple[float, ...]
@@ -85,9 +86,9 @@ class Pade(NormalisedMethod):
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         identity = identity_like(B)
         if 4**self.degree >= torch.finfo(B.dtype).eps ** -0.5:
-            return tuple([self._fractions(B, identity, fn.exponent == 0.5) for fn in fns])
+            return tuple([self._fractions(B, identity, fn == SQRT) for fn in fns])
         P, Q = polynomials(identity - B, *self._series)
-        return tuple([solve(Q, P) if fn.exponent == 0.5 else solve(P, Q) for fn in fns])
+        return tuple([solve(Q, P) if fn == SQRT else solve(P, Q) for fn in fns])
 
     def _fractions(self, X: Tensor, identity: Tensor, root: bool) -> Tensor:
         squares = self._poles if root else self._zeros  # cos²; all terms in one solve
