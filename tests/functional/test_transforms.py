@@ -226,6 +226,7 @@ def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> 
     assert relative_error(grad, expected_grad) < 1e-12
 
 
+@pytest.mark.full
 def test_compiled_by_inductor_equals_eager() -> None:
     torch._dynamo.reset()
     x = torch.randn(4, 6, 20, dtype=torch.float64, requires_grad=True)
