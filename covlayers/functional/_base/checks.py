@@ -77,7 +77,7 @@ def check_not_both(name: str, value: object, other_name: str, other: object) -> 
 
 
 def groups_of(size: int, channels: int, name: str = "group_size") -> int:
-    """How many groups of so many channels there are."""
+    """How many groups of ``size`` channels there are."""
     check_count("num_features", channels)
     check_divides(name, size, "num_features", channels)
     return channels // size

@@ -169,8 +169,8 @@ class _BatchTransform(torch.autograd.Function):
         centered = layout.centered(full(x), mean)
         gV = layout.total(g.bmm(centered.mT))
         gsum = layout.total(g.sum(-1, keepdim=True))
-        gweight = None if weight is None else cast((gV * W).sum(-1).view(-1), weight.dtype)
-        gbias = None if bias is None else cast(gsum.view(-1), bias.dtype)
+        gweight = None if weight is None else cast((gV * W).sum(-1).reshape(-1), weight.dtype)
+        gbias = None if bias is None else cast(gsum.reshape(-1), bias.dtype)
         gW = gV if weight is None else layout.column(weight, W.dtype) * gV
         if work.group is not None:
             packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)

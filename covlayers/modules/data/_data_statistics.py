@@ -134,14 +134,13 @@ class DataStatistics(DerivedBuffers):
     ) -> None:
         mean = state_dict.get(f"{prefix}mean")
         if mean is not None and mean.numel():
-            D = len(self.mean)
             if self.num_features is None:
                 D = mean.numel()
                 self.adopt(D)
-            dtype = torch.promote_types(mean.dtype, self.mean.dtype)
-            dtype = dtype if self._any_dtype else self.mean.dtype
-            self.mean = self.mean.new_zeros(D, dtype=dtype)
-            self.covariance = self.mean.new_zeros(D, D)
+                self.mean, self.covariance = self.mean.new_zeros(D), self.covariance.new_zeros(D, D)
+            if self._any_dtype:
+                dtype = torch.promote_types(mean.dtype, self.mean.dtype)
+                self.mean, self.covariance = self.mean.to(dtype), self.covariance.to(dtype)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
