@@ -56,7 +56,7 @@ class InverseSquareRoot(MatrixFunction):
         return -0.5 * values.rsqrt() / values
 
     def divided_difference(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a * b.sqrt()).add_(a.sqrt() * b).reciprocal_().neg_()
+        return (a * b.sqrt()).add_(a.sqrt() * b).neg_().reciprocal_()
 
     def lyapunov_equation(
         self, output: Tensor, grad: Tensor, scale: Tensor

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
+from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
 from covlayers.functional.core import Fns
 from covlayers.functional.functions import SQRT
@@ -73,14 +74,8 @@ class Pade(NormalisedMethod):
 
     def __post_init__(self) -> None:
         check_count("degree", self.degree)
-        N = 2 * self.degree + 1
-        zeros = tuple([cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(self.degree)])
-        poles = tuple([cos(k * pi / N) ** 2 for k in range(1, self.degree + 1)])
-        for name, value in {
-            "_zeros": zeros,
-            "_poles": poles,
-            "_series": (_expand(zeros), _expand(poles)),
-        }.items():
+        names = ("_zeros", "_poles", "_series")
+        for name, value in zip(names, _coefficients(self.degree), strict=True):
             object.__setattr__(self, name, value)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
@@ -95,6 +90,15 @@ class Pade(NormalisedMethod):
         M = torch.stack([(1 - c) * identity + c * X for c in squares])
         terms = solve(M, (X if root else identity).expand(M.shape))
         return (identity + 2 * terms.sum(0)) / (2 * self.degree + 1)
+
+
+@compile_time
+def _coefficients(degree: int) -> tuple[Series, Series, tuple[Series, Series]]:
+    """The inverse zeros and poles, and the coefficients of the two polynomials."""
+    N = 2 * degree + 1
+    zeros = tuple([cos((2 * k + 1) * pi / (2 * N)) ** 2 for k in range(degree)])
+    poles = tuple([cos(k * pi / N) ** 2 for k in range(1, degree + 1)])
+    return zeros, poles, (_expand(zeros), _expand(poles))
 
 
 def _expand(roots: Series) -> Series:
