@@ -58,7 +58,7 @@ class MatrixFunction(ABC):
     """Whether it is a function of positive semi-definite matrices alone."""
 
     zero_at_zero: bool = False
-    """Whether it is zero at zero: then the value of a null direction is zero, and not its floor."""
+    """Whether it is zero at zero. The value of a null direction then is zero, not its floor."""
 
     @property
     @abstractmethod
