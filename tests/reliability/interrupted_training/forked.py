@@ -31,6 +31,9 @@ SMALL = {
     "style_transfer": ("--data.batch_size=1", "--data.crop_size=32", "--data.image_size=32"),
 }
 
+UNKNOWN = 255
+"""How a process ended where the fork server of Python lost it, as of 2 in 60 that were killed."""
+
 CALLBACKS = "tests.reliability.interrupted_training.interruptions"
 Callbacks = Mapping[str, Mapping[str, Any]]
 """Names of ``interruptions.py`` and their options."""
