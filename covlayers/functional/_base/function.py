@@ -149,7 +149,7 @@ def transformed() -> bool:
 
 def captured(x: Tensor) -> bool:
     """Whether ``x`` is from outside an active transform of ``torch.func``, where it is constant."""
-    return _under_func() and not _functorch.is_functorch_wrapped_tensor(x)
+    return _under_func() and not wrapped(x)
 
 
 def in_forward_mode() -> bool:

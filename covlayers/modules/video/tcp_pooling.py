@@ -115,5 +115,5 @@ def _rename(module: nn.Module, state: MutableMapping[str, Tensor], prefix: str, 
         part, leaf = name.rsplit(".", 1)
         value = state.pop(f"{prefix}{PUBLISHED_NAMES[part]}.{leaf}", None)
         if value is not None:
-            extra = value.dim() > own.dim()  # those of a kernel are 1
+            extra = value.dim() > own.dim()  # a kernel has dimensions of size 1
             state[prefix + name] = value.flatten(own.dim() - 1) if extra else value

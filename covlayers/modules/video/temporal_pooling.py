@@ -62,7 +62,7 @@ class AttentiveTemporalCovPool(nn.Module):
         spatial_attention: whether to apply TSA.
         channel_attention: whether to apply TCA.
         temporal_conv: whether to apply TConv.
-        published: whether the parts have their published places and biases, those of
+        published: whether the parts have their published places and biases, as in
             :class:`~covlayers.TCPCovPool`.
         level: ``"video"`` or ``"frame"``.
         pool: class, or function, to build the pooling of ``(N, c, M)`` from ``reduced_channels``,
