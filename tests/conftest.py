@@ -4,6 +4,7 @@ import gc
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -62,6 +63,16 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
 def full(pytestconfig: pytest.Config) -> bool:
     """Whether to try as much as ``make reliability`` does."""
     return pytestconfig.getoption("full")
+
+
+@pytest.fixture
+def whole_graph(full: bool) -> Callable[..., Any]:
+    """Compile into one graph or raise.
+
+    AOTAutograd traces the graph again, which takes two thirds of the time: only with ``--full``.
+    """
+    torch._dynamo.reset()
+    return partial(torch.compile, fullgraph=True, backend="aot_eager" if full else "eager")
 
 
 @pytest.fixture(autouse=True)

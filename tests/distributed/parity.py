@@ -39,9 +39,9 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
         8, 2, statistics=("bw", "iw", "bn", "in", "ln")
     ),
 }
-# Compiled, "equal" and "empty" shards are traced as "unequal" and "three" ones: counts are tensors,
-# and "three" has a process without samples.
-COMPILED = {"unequal": ("zca", "IterNorm", "switchable"), "three": ("zca",)}
+# Compiled, every kind of shards is traced alike: counts are tensors. "three" has a process without
+# samples.
+COMPILED = {"unequal": ("IterNorm", "switchable"), "three": ("zca",)}
 DOUBLE = ("pca", "pca_cor")  # whose gradient multiplies rounding by the inverse of the gaps
 
 Result = dict[str, Tensor]

@@ -21,8 +21,8 @@ from tests.examples.processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
 CONFIGS = sorted(ROOT.glob("examples/*/configs/*.yaml"))
-LIMITS = {"limit_train_batches": 4, "limit_val_batches": 2, "limit_test_batches": 2}
-SHORT = (CPU, "--trainer.max_epochs=3", *(f"--trainer.{name}={n}" for name, n in LIMITS.items()))
+LIMITS = {"limit_train_batches": 2, "limit_val_batches": 1, "limit_test_batches": 1}
+SHORT = (CPU, "--trainer.max_epochs=2", *(f"--trainer.{name}={n}" for name, n in LIMITS.items()))
 SMALL = {
     "style_transfer": {
         "data": {"pairs": 16, "crop_size": 32, "image_size": 64},

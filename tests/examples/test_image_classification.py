@@ -25,9 +25,6 @@ FEW = (CPU, "--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")
 """Where no weight depends on how much is validated and tested."""
 
 
-THREE_EPOCHS = ("--trainer.max_epochs=3", "--data.batch_size=64")
-
-
 class StopAfterTwoEpochs(pl.Callback):
     """Interrupts a training, whatever it has planned."""
 
@@ -90,42 +87,28 @@ def test_two_processes_train_test_and_report() -> None:
 
 def fit(example: SimpleNamespace, *options: str) -> Path:
     """The last checkpoint of a training."""
-    command = example.main.cli(["fit", *FEW, *options])
+    command = example.main.cli(["fit", *options])
     return Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
 
 
-def assert_resumes(example: SimpleNamespace, expected: dict[str, Tensor], *planned: str) -> None:
-    """A training interrupted after two epochs ends with the expected weights."""
+@pytest.mark.parametrize(("norm", "workers"), [("batch", 0), ("decorrelated", 2), ("pca", 0)])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    example: SimpleNamespace, norm: str, workers: int
+) -> None:
+    """The running covariances are among them."""
+    planned = (
+        *FEW,
+        "--trainer.max_epochs=3",
+        "--trainer.limit_train_batches=8",
+        "--model.milestones=[1]",
+        f"--model.norm={norm}",
+        f"--data.num_workers={workers}",
+    )
+    expected = weights(fit(example, *planned))
     interrupted = fit(example, *planned, f"--trainer.callbacks+={__name__}.StopAfterTwoEpochs")
     assert torch.load(interrupted, weights_only=True)["epoch"] == 1
     actual = weights(fit(example, *planned, f"--ckpt_path={interrupted}"))
     assert all(torch.equal(actual[name], value) for name, value in expected.items())
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(
-    example: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Tensor]:
-    """The weights after three epochs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("uninterrupted"))
-        patch.setattr(sys, "argv", ["main.py"])
-        patch.setenv("PL_GLOBAL_SEED", "0")
-        return weights(fit(example, *THREE_EPOCHS))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    example: SimpleNamespace, uninterrupted: dict[str, Tensor], workers: int
-) -> None:
-    assert_resumes(example, uninterrupted, *THREE_EPOCHS, f"--data.num_workers={workers}")
-
-
-@pytest.mark.parametrize("norm", ["decorrelated", "pca"])
-def test_resumed_run_keeps_its_running_covariance(example: SimpleNamespace, norm: str) -> None:
-    few = (*THREE_EPOCHS, "--trainer.limit_train_batches=8")
-    planned = (*few, "--model.milestones=[1]", f"--model.norm={norm}")
-    assert_resumes(example, weights(fit(example, *planned)), *planned)
 
 
 def test_checkpoint_loads_with_weights_only(example: SimpleNamespace, run: Path) -> None:

@@ -1,6 +1,8 @@
 """Derivatives of every order and mode, vmap and torch.compile."""
 
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -214,10 +216,11 @@ COMPILED = [
 @pytest.mark.support("compile", of="backward")
 @pytest.mark.promise("differentiation", "compile: tests of functions")
 @pytest.mark.parametrize(("name", "method", "backward"), COMPILED)
-def test_compiled_equals_eager(name: str, method: str, backward: str | None) -> None:
-    torch._dynamo.reset()
+def test_compiled_equals_eager(
+    name: str, method: str, backward: str | None, whole_graph: Callable[..., Any]
+) -> None:
     A = spd(2, n=4)
-    compiled = torch.compile(function(name, method, backward), fullgraph=True, backend="aot_eager")
+    compiled = whole_graph(function(name, method, backward))
     X = A.clone().requires_grad_()
     Y = compiled(X)
     (grad,) = torch.autograd.grad(Y, X, weights_like(A))
@@ -252,11 +255,10 @@ def test_compiled_by_inductor_equals_eager() -> None:
         lambda x: F.whiten_color(x, 2 * x.flip(-2)),
     ],
 )
-def test_the_other_functions_compile(f) -> None:
-    torch._dynamo.reset()
+def test_the_other_functions_compile(f, whole_graph: Callable[..., Any]) -> None:
     x = torch.randn(2, 4, 9, dtype=torch.float64, requires_grad=True)
     expected = f(x)
-    actual = torch.compile(f, fullgraph=True, backend="aot_eager")(x)
+    actual = whole_graph(f)(x)
     weights = torch.randn_like(expected)
     assert torch.allclose(actual, expected)
     assert torch.allclose(

@@ -3,7 +3,9 @@
 import copy
 import io
 import pickle
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -140,22 +142,21 @@ def test_any_spatial_shape(name: str) -> None:
 
 @pytest.mark.promise("differentiation", "compile: tests of modules")
 @pytest.mark.parametrize("name", traced("compile"))
-def test_compiles_without_a_graph_break(name: str) -> None:
-    compile_and_compare(name, dynamic=False)
+def test_compiles_without_a_graph_break(name: str, whole_graph: Callable[..., Any]) -> None:
+    compile_and_compare(name, whole_graph, dynamic=False)
 
 
 @pytest.mark.support("dynamic shapes")
 @pytest.mark.promise("differentiation", "dynamic shapes: tests of modules")
 @pytest.mark.parametrize("name", DYNAMIC)
-def test_compiles_for_any_batch(name: str) -> None:
-    compile_and_compare(name, dynamic=True)
+def test_compiles_for_any_batch(name: str, whole_graph: Callable[..., Any]) -> None:
+    compile_and_compare(name, whole_graph, dynamic=True)
 
 
-def compile_and_compare(name: str, *, dynamic: bool) -> None:
-    torch._dynamo.reset()
+def compile_and_compare(name: str, whole_graph: Callable[..., Any], *, dynamic: bool) -> None:
     module = trained(name)
     twin = copy.deepcopy(module)
-    compiled = torch.compile(twin, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    compiled = whole_graph(twin, dynamic=dynamic)
     # A layer that has no averages does in evaluation what it does in training.
     averages = any("running" in key for key in module.state_dict())
     for mode in (True, False) if averages else (True,):

@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -364,17 +365,14 @@ def test_memory_formats_and_inference_mode(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in BUILT if "patches" not in n or "leading" in n])
-def test_compiles_and_exports_once_fitted(name: str) -> None:
-    torch._dynamo.reset()
+def test_compiles_and_exports_once_fitted(name: str, whole_graph: Callable[..., Any]) -> None:
     x = images()
     module = BUILT[name]()
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    compiled = whole_graph(module)
     with pytest.raises(Exception, match="must be fitted"):
         compiled(x)
     expected = BUILT[name]().fit(x)(x)
-    assert_close(
-        torch.compile(module.partial_fit(x), fullgraph=True, backend="aot_eager")(x), expected
-    )
+    assert_close(whole_graph(module.partial_fit(x))(x), expected)
     module.fit(x)
     assert_close(compiled(x), expected)
     batch = torch.export.Dim("batch")

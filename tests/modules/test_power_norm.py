@@ -1,7 +1,9 @@
 """Singular value power normalisation, against a singular value decomposition."""
 
 import copy
+from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -264,15 +266,14 @@ def test_half_matrices_compute_in_float32(options: dict, dtype: torch.dtype) -> 
 @pytest.mark.parametrize(
     "norm", [SVPowerNorm(5, learnable=True, num_values=2), SVPowerNorm(num_values=None)]
 )
-def test_transforms_and_compiled_graphs(norm: SVPowerNorm) -> None:
-    torch._dynamo.reset()
+def test_transforms_and_compiled_graphs(norm: SVPowerNorm, whole_graph: Callable[..., Any]) -> None:
     Q = torch.randn(3, 4, 5)
     y = norm(Q)
     assert_close(torch.func.vmap(norm)(Q), y)
     assert_close(
         torch.func.vmap(torch.func.grad(lambda Q: norm(Q).square().sum()))(Q).shape, y.shape
     )
-    compiled = torch.compile(norm, fullgraph=True, backend="aot_eager")
+    compiled = whole_graph(norm)
     assert_close(compiled(Q), y)
     assert_close(gradient(compiled, Q), gradient(norm, Q))
     assert_close(torch.export.export(norm, (Q,)).module()(Q), y)

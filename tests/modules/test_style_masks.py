@@ -1,6 +1,8 @@
 """Whitening-coloring by regions, and of several styles at once."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -200,10 +202,9 @@ def test_half_features_and_memory_formats(name: str, dtype: torch.dtype) -> None
 
 
 @pytest.mark.parametrize("name", ["learnt", pytest.param("AdaIN", marks=pytest.mark.full)])
-def test_compiles_with_dynamic_shapes(name: str) -> None:
-    torch._dynamo.reset()
+def test_compiles_with_dynamic_shapes(name: str, whole_graph: Callable[..., Any]) -> None:
     layer = LAYERS[name][1](alpha=0.8)
-    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled = whole_graph(layer, dynamic=True)
     # No size of a style is one of a content by chance, and contents are laid out alike.
     content, style = (x.contiguous() for x in pair())
     style = style[..., :3, :].contiguous()
@@ -213,12 +214,11 @@ def test_compiles_with_dynamic_shapes(name: str) -> None:
         assert_close(compiled(some, style), layer(some, style))
 
 
-def test_compiled_graphs_agree_and_raise() -> None:
-    torch._dynamo.reset()
+def test_compiled_graphs_agree_and_raise(whole_graph: Callable[..., Any]) -> None:
     layer = LAYERS["learnt"][1](alpha=0.8)
     inputs = content, style = [x.requires_grad_() for x in pair()]
     masks, own = halves(soft=True), torch.rand(1, 2, 4, 3).double()
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    compiled = whole_graph(layer)
     y, expected = (
         f(content, [style, -style], content_mask=masks, style_mask=own) for f in (compiled, layer)
     )

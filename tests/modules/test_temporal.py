@@ -1,8 +1,10 @@
 """Covariance pooling of videos: its blocks by their formulas, its levels, its symmetries."""
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -253,10 +255,11 @@ def test_options_reach_their_parts() -> None:
 
 
 @each_block
-def test_blocks_compile_for_any_number_of_frames(name: str) -> None:
-    torch._dynamo.reset()
+def test_blocks_compile_for_any_number_of_frames(
+    name: str, whole_graph: Callable[..., Any]
+) -> None:
     block = unlike_at_first(BLOCKS[name](6)).eval()
-    compiled = torch.compile(block, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled = whole_graph(block, dynamic=True)
     for T in (8, 3):
         assert_close(compiled(videos(T)), block(videos(T)), rtol=1e-4, atol=1e-4)
 

@@ -246,13 +246,14 @@ def test_takes_device_dtype_and_mode() -> None:
 
 
 @pytest.mark.parametrize("build", [small, vit])
-def test_copies_and_compiles(build: Callable[[], nn.Module]) -> None:
-    torch._dynamo.reset()
+def test_copies_and_compiles(
+    build: Callable[[], nn.Module], whole_graph: Callable[..., Any]
+) -> None:
     model = replace_head(build(), MPACovPool, 5, reduced_channels=8).eval()
     x = images(2, 64 if build is small else 32)
     twin = copy.deepcopy(model)
     assert_close(twin(x), model(x), rtol=0, atol=0)
-    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    compiled = whole_graph(twin)
     assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-4)
 
 
