@@ -58,13 +58,6 @@ def run(example: SimpleNamespace, name: str) -> Callable[..., Any]:
     return lambda command, *options: example.main.cli([command, *small, *options])
 
 
-def fit(run: Callable[..., Any], *options: str) -> dict[str, Any]:
-    """The last checkpoint of a training."""
-    command = run("fit", *SHORT, *options)
-    last = Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
-    return torch.load(last, weights_only=True)
-
-
 def classifies(example: SimpleNamespace) -> bool:
     return issubclass(example.compare.EXPERIMENT.recipe.model, example.common.classifier.Classifier)
 
@@ -86,8 +79,8 @@ def test_configs_parse_and_build(
         assert model.hparams.items() >= written["model"].items()
 
 
-@pytest.mark.parametrize("command", ["fit", "test", "predict"])
-def test_a_fast_run_of_every_command(run: Callable[..., Any], command: str) -> None:
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_a_fast_run_without_a_checkpoint(run: Callable[..., Any], command: str) -> None:
     run(command, CPU, "--trainer.fast_dev_run=true")
 
 
@@ -120,8 +113,9 @@ def check_predictions(applied: Any) -> None:
 
 
 def test_bf16_mixed_stays_finite(run: Callable[..., Any]) -> None:
-    checkpoint = fit(run, "--trainer.precision=bf16-mixed", "--trainer.max_epochs=1")
-    floats = [value for value in checkpoint["state_dict"].values() if value.is_floating_point()]
+    command = run("fit", CPU, "--trainer.fast_dev_run=2", "--trainer.precision=bf16-mixed")
+    floats = [value for value in command.model.state_dict().values() if value.is_floating_point()]
+    assert floats
     assert all(value.isfinite().all() for value in floats)
 
 

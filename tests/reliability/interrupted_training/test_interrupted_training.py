@@ -57,7 +57,7 @@ def root(few: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def few(full: bool) -> tuple[str, ...]:
-    return EXAMPLES if full else ("image_classification", "style_transfer")
+    return EXAMPLES if full else ("image_classification",)
 
 
 @pytest.mark.promise(
