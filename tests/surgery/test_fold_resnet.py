@@ -66,7 +66,7 @@ def pointwise() -> nn.Module:
     return fold(model)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "pointwise"])
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.full), "pointwise"])
 def test_onnx(folded: Folded, name: str, tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package)  # torch.onnx.export needs it
