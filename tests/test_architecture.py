@@ -23,7 +23,7 @@ LAYERS = [
     ["functional"],
     [
         *("modules._factory", "modules._made_once"),
-        *("modules._outweighing_eps", "modules._statistic_buffers"),
+        *("modules._outweighing_eps", "modules._ranges", "modules._statistic_buffers"),
     ],
     ["modules._derived_buffers"],
     ["modules.norms", "modules.data", "modules.pooling", "modules.style"],

@@ -1,10 +1,12 @@
 """Where ``eps`` stands in for variances that the data do not have."""
 
 import math
+import warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from covlayers.functional._base.function import readable
 from covlayers.functional._base.tensors import full
 
 STEPS = 12
@@ -17,6 +19,24 @@ OUTWEIGHED = 100
 def outweighs(eps: float, variance: float) -> bool:
     """Whether hardly more than ``eps`` is left of variances of this mean."""
     return OUTWEIGHED * variance <= eps > 0
+
+
+def look(layer: nn.Module, eps: float, cov: Tensor) -> bool:
+    """Warn where ``eps`` outweighs covariances ``(*, c, c)``; False if their values are not seen.
+
+    A layer asks until it is True, which on a GPU makes the host wait for it once.
+    """
+    if not readable(cov, may_wait=True):
+        return False
+    mean = float(cov.detach().diagonal(dim1=-2, dim2=-1).mean()) if cov.numel() else 0.0
+    if mean > 0 and outweighs(eps, mean):
+        warnings.warn(
+            f"{type(layer).__name__} has eps={eps} for features of mean variance {mean:.1e}, which "
+            "it outweighs: the regularised covariance is close to a multiple of the identity. "
+            "Scale the features, or take a smaller eps.",
+            stacklevel=3,
+        )
+    return True
 
 
 def has_null_direction(W: Tensor, variances: Tensor, eps: float) -> bool:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from functools import partial
+from inspect import isroutine
 
 import pytest
 import torch
@@ -29,6 +30,12 @@ def test_another_batch(method: str) -> None:
     with torch.compiler.set_stance("fail_on_recompile"):
         for a, b in zip(*(with_gradient(g, spd(7, n=4)) for g in (compiled, f)), strict=True):
             assert relative_error(a, b) < 1e-10
+
+
+def test_every_function_is_compiled_by_itself() -> None:
+    """After eight compilations of one code object torch.compile gives up."""
+    codes = [f.__code__ for f in (getattr(F, name) for name in F.__all__) if isroutine(f)]
+    assert len({id(code) for code in codes}) == len(codes) > 8
 
 
 def with_gradient(f: Function, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,8 @@
 """Matrices that rounding has made slightly indefinite or singular, alone and in a batch."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,6 +47,26 @@ def test_finite_alone_and_in_a_batch(
                     assert grad.isfinite().all()
                 others = torch.arange(number) != number // 2
                 assert torch.allclose(Y[others], batch[others], atol=10 * torch.finfo(dtype).eps)
+
+
+@each_root
+def test_finite_where_nothing_can_be_read(name: str, whole_graph: Callable[..., Any]) -> None:
+    batch = torch.eye(16).repeat(64, 1, 1)
+    batch[5] = rounded(torch.float32, -1e-4)
+    f = getattr(F, name)
+    expected = value_and_gradient(name, batch)
+    graph = whole_graph(f)
+    X = batch.clone().requires_grad_()
+    Y = graph(X)
+    compiled = Y.detach(), torch.autograd.grad(Y.square().sum(), X)[0]
+    Y, pullback = torch.func.vjp(f, batch)
+    transformed = Y, pullback(2 * Y)[0]
+    others = torch.arange(64) != 5
+    for actual in (compiled, transformed):
+        for a, b in zip(actual, expected, strict=True):
+            assert a.isfinite().all()
+            assert torch.allclose(a[others], b[others], atol=1e-5)
+    assert torch.func.jvp(f, (batch,), (batch,))[1].isfinite().all()
 
 
 @each_root

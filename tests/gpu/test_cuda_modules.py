@@ -49,6 +49,14 @@ def test_a_forward_pass_by_products_waits_for_nothing(name: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("name", ["IterNorm", "CovPool"])
+def test_features_that_eps_outweighs_are_told(name: str) -> None:
+    module, x = MODULES[name](device="cuda"), 1e-8 * features().cuda()
+    with pytest.warns(UserWarning, match="eps=.* for features of mean variance"):
+        module(x)
+    assert module._looked
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", NORMS)
 def test_under_autocast(name: str, dtype: torch.dtype) -> None:

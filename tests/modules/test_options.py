@@ -1,10 +1,15 @@
 """What every module takes by keyword: the options of its family, and no others."""
 
+import copy
+import math
+import pickle
 import re
+from itertools import product
 
 import pytest
 
 import covlayers as cl
+from covlayers.functional import InvalidTypeError, InvalidValueError
 from tests.refusals.layers import BUILT
 from tests.signatures import parameters
 
@@ -24,6 +29,33 @@ OF_OTHERS = {
     "WhiteningColoring": "device dtype",
     "AdaIN": "num_groups shrinkage device",
 }
+
+# Numbers that count from the next call on when they are set on a layer.
+RANGES = {
+    **{"eps": (0, math.inf), "momentum": (0, 1), "shrinkage": (0, 1), "alpha": (0, 1)},
+    "mean_weight": (0, math.inf),
+}
+SET = [
+    (name, option)
+    for name, option in product(BUILT, RANGES)
+    if option in vars(getattr(cl, name)(**BUILT[name]))
+]
+
+
+@pytest.mark.parametrize(("name", "option"), SET)
+def test_a_number_is_checked_whenever_it_is_set(name: str, option: str) -> None:
+    layer = getattr(cl, name)(**BUILT[name])
+    before, (low, high) = getattr(layer, option), RANGES[option]
+    for value in (low - 0.1, high + 0.1, math.nan):
+        with pytest.raises(InvalidValueError, match=rf"{option} must lie in .*, got {value}"):
+            setattr(layer, option, value)
+    with pytest.raises(InvalidTypeError, match=f"{option} must be a real number, got 'much'"):
+        setattr(layer, option, "much")
+    assert getattr(layer, option) == before
+    setattr(layer, option, 0.25)
+    for same in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert getattr(same, option) == 0.25
+        assert f"{option}=0.25" in repr(same)
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -1,15 +1,22 @@
 """A word, once, where ``eps`` stands in for variances that the data do not have."""
 
 import warnings
+from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import covlayers as cl
 
 KINDS = ("ZCAWhitening", "PCAWhitening", "CholeskyWhitening")
 POOLS = ("CovPool", "MPNCovPool", "MPACovPool")
+NORMS = (
+    *("DecorrelatedBatchNorm", "IterNorm", "SwitchableWhitening"),
+    partial(cl.PCANorm, num_components=4),
+    partial(cl.GroupWhitening, num_groups=2),
+    partial(cl.DecorrelatedBatchNorm, track_running_stats=False),
+)
 
 
 def said(call, *arguments: object) -> list[str]:
@@ -51,9 +58,10 @@ def test_data_that_eps_outweighs_are_told(kind: str) -> None:
     assert said(build(eps=1e-15).fit, rows() * 1e-5) == []
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_features_that_eps_outweighs_are_told_once(name: str) -> None:
-    build = getattr(cl, name)
+@pytest.mark.parametrize("kind", [*POOLS, *NORMS])
+def test_features_that_eps_outweighs_are_told_once(kind: str | partial[nn.Module]) -> None:
+    build = getattr(cl, kind) if isinstance(kind, str) else kind
+    name = kind if isinstance(kind, str) else kind.func.__name__
     volts = 1e-5 * torch.randn(4, 22, 100)
     pool = build(22, eps=1e-5)
     assert said(pool.eval(), volts) == []
@@ -67,9 +75,10 @@ def test_features_that_eps_outweighs_are_told_once(name: str) -> None:
     assert said(build(22, eps=1e-5), volts * 0) == []
 
 
-def test_a_compiled_pooling_looks_at_nothing() -> None:
+@pytest.mark.parametrize("name", ["CovPool", "DecorrelatedBatchNorm"])
+def test_a_compiled_graph_looks_at_nothing(name: str) -> None:
     torch._dynamo.reset()
-    pool, volts = cl.CovPool(22, eps=1e-5), 1e-5 * torch.randn(4, 22, 100)
+    pool, volts = getattr(cl, name)(22, eps=1e-5), 1e-5 * torch.randn(4, 22, 100)
     compiled = torch.compile(pool, fullgraph=True, backend="aot_eager")
     assert said(compiled, volts) == []
     assert len(said(pool, volts)) == 1

@@ -162,15 +162,18 @@ def exporting() -> bool:
     return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
 
 
-def readable(A: Tensor) -> bool:
+def readable(A: Tensor, *, may_wait: bool = False) -> bool:
     """Whether the host may look at values of ``A`` without harm.
 
-    On an accelerator the host would have to wait, a compiled graph would break, and tensors under
-    transforms have no values, nor have fake tensors.
+    A compiled graph would break, and tensors under transforms have no values, nor have fake
+    tensors. On a GPU the host would have to wait, if it ``may_wait``, which a CUDA graph forbids.
     """
     if compiling() or _under_func() or forward_ad._current_level >= 0:
         return False
-    return A.device.type == "cpu" and type(A) in (Tensor, torch.nn.Parameter)
+    if A.device.type != "cpu":
+        waits = may_wait and A.device.type == "cuda"
+        return waits and not torch.cuda.is_current_stream_capturing()
+    return type(A) in (Tensor, torch.nn.Parameter)
 
 
 def _compiles_whole() -> bool:

@@ -167,6 +167,9 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
                     return function(*args, **kwargs)
         return _raised(function, args, kwargs)
 
+    # The compiler limits how often one code object is compiled, and all wrappers would share one.
+    own: Any = wrapper
+    own.__code__ = own.__code__.replace(co_name=function.__name__)
     return wrapper
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag
+from covlayers.functional._base.function import readable
 from covlayers.functional.core import Computed, Fns, Method
 from covlayers.functional.functions import INVSQRT
 from covlayers.functional.methods.eigh import Eigh
@@ -27,10 +28,12 @@ class Auto(Method):
     =============================  ======================  ============================
 
     Sizes are numbers of rows. Many matrices have 1024 rows or more together. Other functions take
-    :class:`Eigh`. On a CPU of two cores the products took 0.9 of the time of the
-    eigendecomposition at 16, 0.6 at 32 and 1.4 at 64 (``python -m benchmarks.run``). The inverse
-    root is refined, which takes a third more time and 20 times less error. On an accelerator a
-    batched eigendecomposition is slower than the products, and cannot be captured in a CUDA graph.
+    :class:`Eigh`, as do graphs of ``torch.compile`` and transforms of ``torch.func`` on a CPU.
+
+    On a CPU of two cores the products took 0.9 of the time of the eigendecomposition at 16, 0.6 at
+    32 and 1.4 at 64 (``python -m benchmarks.run``). The inverse root is refined, which takes a
+    third more time and 20 times less error. On an accelerator a batched eigendecomposition is
+    slower than the products, and cannot be captured in a CUDA graph.
 
     Args:
         refine: False for the plain eigendecomposition, where its digits are enough.
@@ -54,7 +57,9 @@ class Auto(Method):
         if len(fns) > 0 and all([fn.is_root for fn in fns]):
             n, (low, high) = A.shape[-1], tuning.PRODUCT_SIZES
             many = low <= n <= high and A.numel() >= tuning.PRODUCT_ROWS * n
-            if A.device.type != "cpu" or (many and A.dtype == torch.float32):
+            # Products alone may find a matrix indefinite that the eigendecomposition takes for
+            # rounded; it then stands in, but only where the values can be read.
+            if A.device.type != "cpu" or (many and A.dtype == torch.float32 and readable(A)):
                 return _PRODUCTS
         inverse = any([fn == INVSQRT for fn in fns])
         return _REFINED if self.refine and inverse and A.dtype == torch.float32 else _PLAIN

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers import functional as F
-from covlayers.functional._base.checks import check_count, check_number
+from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional._batch.memory_layout import like_format
@@ -18,6 +18,7 @@ from covlayers.functional.whitening_kinds import whitening
 from covlayers.modules._factory import Factory
 from covlayers.modules._made_once import regularized_in_float64
 from covlayers.modules._outweighing_eps import lacks
+from covlayers.modules._ranges import in_range
 from covlayers.modules.data._data_statistics import DataStatistics
 from covlayers.modules.data._observations import (
     Features,
@@ -47,6 +48,8 @@ class DataWhitening(DataStatistics):
     """
 
     remedies = "a shrinkage, a larger eps or more data"  # for a singular covariance
+    eps: float = in_range(0)
+    shrinkage: float | None = in_range(0, 1, optional=True)
     whitening_matrix: Tensor  # W, (K, D)
     coloring_matrix: Tensor  # its right inverse, (D, K)
 
@@ -63,9 +66,6 @@ class DataWhitening(DataStatistics):
         **factory: Unpack[Factory],
     ) -> None:
         super().__init__(num_features, patch_size, **factory)
-        check_number("eps", eps, 0)
-        if shrinkage is not None:
-            check_number("shrinkage", shrinkage, 0, 1)
         if n_components is not None:
             check_count("n_components", n_components)
         self.eps, self.shrinkage = eps, shrinkage

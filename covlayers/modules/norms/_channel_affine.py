@@ -10,10 +10,10 @@ from covlayers.functional._base.checks import (
     check_divides,
     check_flag,
     check_not_both,
-    check_number,
     groups_of,
 )
 from covlayers.modules._factory import Factory, check_factory
+from covlayers.modules._ranges import in_range
 
 
 def chosen_groups(num_features: int, num_groups: int | None, group_size: int | None) -> int:
@@ -27,6 +27,7 @@ def chosen_groups(num_features: int, num_groups: int | None, group_size: int | N
 class ChannelAffine(nn.Module):
     """What the norm layers share: groups of channels, ``eps``, a scale and a shift."""
 
+    eps: float = in_range(0)
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
@@ -43,10 +44,10 @@ class ChannelAffine(nn.Module):
         check_factory(self, factory)
         check_count("num_features", num_features)
         check_divides("num_groups", num_groups, "num_features", num_features)
-        check_number("eps", eps, 0)
         check_flag("affine", affine)
         self.num_features, self.num_groups = num_features, num_groups
         self.eps, self.affine = eps, affine
+        self._looked = False
         for name in ("weight", "bias"):
             empty = torch.empty(num_features, **factory)
             self.register_parameter(name, nn.Parameter(empty) if affine else None)

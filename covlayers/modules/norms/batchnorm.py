@@ -3,7 +3,6 @@
 from typing import Unpack
 
 from covlayers import functional as F
-from covlayers.functional._base.checks import check_number
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
@@ -115,8 +114,6 @@ class DecorrelatedBatchNorm(CovarianceNorm):
             track_running_stats=track_running_stats,
             **options,
         )
-        if shrinkage is not None:
-            check_number("shrinkage", shrinkage, 0, 1)
         self.shrinkage = shrinkage
         self.kind = kind
         self.matrix_function = whitening(kind, method, backward)

@@ -6,6 +6,7 @@ from typing import Unpack
 from torch import Tensor
 
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.tensors import check_channels, full
 from covlayers.functional._batch.memory_layout import formatted_gradient, like_format
 from covlayers.functional._batch.normalise import Way, batch_transform
@@ -14,6 +15,7 @@ from covlayers.functional.functions import INVSQRT
 from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.modules._factory import Factory
+from covlayers.modules._outweighing_eps import look
 from covlayers.modules.norms._channel_affine import ChannelAffine, chosen_groups
 
 
@@ -103,7 +105,10 @@ class GroupWhitening(ChannelAffine):
         N, G = x.shape[0], self.num_groups
         samples = x.reshape(1, N * G, -1)
         way = Way(self._inverse_root, self.eps, None)
-        return batch_transform(samples, None, None, way, N, None)[0].view(x.shape)
+        y, _, cov, _ = batch_transform(samples, None, None, way, N, None)
+        if self.training and not (compiling() or self._looked):
+            self._looked = look(self, self.eps, cov)
+        return y.view(x.shape)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

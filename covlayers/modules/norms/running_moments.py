@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_flag, check_number
+from covlayers.functional._base.checks import check_flag
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError, UnsupportedError
 from covlayers.functional._base.function import (
     NO_GRAPH_TASK,
@@ -19,6 +19,8 @@ from covlayers.functional._base.function import (
 )
 from covlayers.functional._base.linalg import identity_like
 from covlayers.modules._factory import Factory
+from covlayers.modules._outweighing_eps import look
+from covlayers.modules._ranges import in_range
 from covlayers.modules._statistic_buffers import StatisticBuffers
 from covlayers.modules.norms._channel_affine import ChannelAffine
 
@@ -47,7 +49,8 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
     running_mean: Tensor  # these three are None without track_running_stats
     running_cov: Tensor
     num_batches_tracked: Tensor
-    shrinkage: float | None = None  # an option of some layers
+    momentum: float | None = in_range(0, 1, optional=True)
+    shrinkage: float | None = in_range(0, 1, optional=True)  # an option of some layers
 
     def __init__(
         self,
@@ -62,11 +65,10 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
         **factory: Unpack[Factory],
     ) -> None:
         super().__init__(num_features, num_groups, eps=eps, affine=affine, **factory)
-        if momentum is not None:
-            check_number("momentum", momentum, 0, 1)
         check_flag("track_running_stats", track_running_stats)
         check_sync(sync)
         self.momentum, self.track_running_stats, self.sync = momentum, track_running_stats, sync
+        self.shrinkage = None
         self.frozen = False
         channels = num_features // num_groups
         for name, buffer in {
@@ -125,9 +127,11 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
         The statistics of the batch come without a graph. A forward pass that runs within a backward
         pass recomputes, under activation checkpointing, what the averages have seen.
         """
-        if not (self.track_running_stats and self.training):
+        if not self.training or not (compiling() or graph_task() == NO_GRAPH_TASK):
             return
-        if not compiling() and graph_task() != NO_GRAPH_TASK:
+        if not (compiling() or self._looked):
+            self._looked = look(self, self.eps, cov)
+        if not self.track_running_stats:
             return
         # A covariance is finite only if all of the mean is, and if its variances are.
         valid: Tensor | None = None

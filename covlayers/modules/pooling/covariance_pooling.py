@@ -1,6 +1,5 @@
 """Global covariance pooling."""
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Unpack
@@ -8,14 +7,9 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from covlayers.functional._base.checks import (
-    check_at_most,
-    check_choice,
-    check_count,
-    check_number,
-)
+from covlayers.functional._base.checks import check_at_most, check_choice, check_count
 from covlayers.functional._base.errors import InvalidValueError
-from covlayers.functional._base.function import compiling, readable
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_channels,
@@ -30,7 +24,8 @@ from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import upper_triangle
 from covlayers.modules._factory import Factory, check_factory
-from covlayers.modules._outweighing_eps import outweighs
+from covlayers.modules._outweighing_eps import look
+from covlayers.modules._ranges import in_range
 from covlayers.modules.pooling._covariance_function import choose_function
 from covlayers.modules.pooling._reduction import Reduction
 
@@ -109,6 +104,10 @@ class CovPool(nn.Module):
 
     _looked = False
 
+    eps: float = in_range(0)
+    shrinkage: float | None = in_range(0, 1, optional=True)
+    mean_weight: float | None = in_range(0, open_low=True, optional=True)
+
     def __init__(
         self,
         in_channels: int | None = None,
@@ -135,11 +134,6 @@ class CovPool(nn.Module):
                 )
             check_at_most("reduced_channels", reduced_channels, "in_channels", in_channels)
         check_choice("vectorize", vectorize, tuple(VECTORIZATIONS))
-        check_number("eps", eps, 0)
-        if shrinkage is not None:
-            check_number("shrinkage", shrinkage, 0, 1)
-        if mean_weight is not None:
-            check_number("mean_weight", mean_weight, 0, open_low=True)
         check_factory(self, factory)
         self.in_channels = in_channels
         self.reduced_channels = reduced_channels
@@ -183,7 +177,7 @@ class CovPool(nn.Module):
         cov = centered_product(x, None)
         # in evaluation a network that has seen little may have features far from their scale
         if self.training and not (compiling() or self._looked):
-            self._look_at(cov)
+            self._looked = look(self, self.eps, cov)
         A = regularized(cov, self.eps, self.shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)
@@ -192,20 +186,6 @@ class CovPool(nn.Module):
         else:
             (Y,) = self._rule.apply((self.function,), self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
-
-    def _look_at(self, cov: Tensor) -> None:
-        """Warn, once, where ``eps`` outweighs the first covariances of which values are seen."""
-        if not readable(cov):
-            return
-        self._looked = True
-        mean = float(cov.detach().diagonal(dim1=-2, dim2=-1).mean()) if cov.numel() else 0.0
-        if mean > 0 and outweighs(self.eps, mean):
-            warnings.warn(
-                f"{type(self).__name__} has eps={self.eps} for features of mean variance "
-                f"{mean:.1e}, which it outweighs: the output hardly depends on the features. Scale "
-                "them, or take a smaller eps.",
-                stacklevel=2,
-            )
 
     def extra_repr(self) -> str:
         """The options, function, method and rule as objects; a module is shown as a part."""

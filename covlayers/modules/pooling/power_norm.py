@@ -10,16 +10,16 @@ from covlayers.functional._base.checks import (
     check_at_most,
     check_count,
     check_flag,
-    check_number,
 )
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.linalg import frobenius_norm, identity_like
 from covlayers.functional._base.tensors import check_shape, check_tensor, full_precision
 from covlayers.modules._factory import Factory, check_factory
+from covlayers.modules._ranges import HasAlpha, in_range
 from covlayers.modules.pooling._power_iteration import cosines, leading_part
 
 
-class SVPowerNorm(nn.Module):
+class SVPowerNorm(HasAlpha):
     r"""Singular value power normalisation (svPN): the leading ones exactly, the others by a scale.
 
     With the leading singular triples :math:`(u_k, s_k, v_k)`, :math:`k \le r`, of :math:`Q`,
@@ -99,7 +99,7 @@ class SVPowerNorm(nn.Module):
         All singular values at once is ours.
     """
 
-    alpha: nn.Parameter | float
+    eps: float = in_range(0)
     start: nn.Parameter | None
 
     def __init__(
@@ -115,9 +115,7 @@ class SVPowerNorm(nn.Module):
         **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        check_number("alpha", alpha, 0, 1)
         check_count("iterations", iterations)
-        check_number("eps", eps, 0)
         check_flag("learnable", learnable)
         check_flag("published", published)
         check_factory(self, factory)
@@ -172,7 +170,8 @@ class SVPowerNorm(nn.Module):
     def _raise(self, Q: Tensor) -> Tensor:
         scale = frobenius_norm(Q.detach())  # (*, 1, 1)
         if self.num_values is None:
-            return scale**self.initial_alpha * _raise_all(Q / scale, self.initial_alpha)
+            alpha = float(self.alpha)
+            return scale**alpha * _raise_all(Q / scale, alpha)
         return self._raise_leading(Q / scale, scale, self.num_values)
 
     def _raise_leading(self, Q: Tensor, scale: Tensor, num_values: int) -> Tensor:
@@ -188,8 +187,9 @@ class SVPowerNorm(nn.Module):
 
     def extra_repr(self) -> str:
         """The options."""
+        alpha = self.initial_alpha if self.learnable else self.alpha
         return (
-            f"num_features={self.num_features}, alpha={self.initial_alpha}, "
+            f"num_features={self.num_features}, alpha={alpha}, "
             f"learnable={self.learnable}, num_values={self.num_values}, "
             f"iterations={self.iterations}, published={self.published}, eps={self.eps}"
         )

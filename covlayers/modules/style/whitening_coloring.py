@@ -1,10 +1,10 @@
 """Layers that give content features the statistics of style features."""
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_number
 from covlayers.functional._base.errors import InvalidValueError
@@ -16,6 +16,7 @@ from covlayers.functional.functions import ROOTS
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_coloring import Target, WhitenColor
+from covlayers.modules._ranges import HasAlpha
 from covlayers.modules.style._inputs import Region, check_features, grouped, mixture, regions
 
 
@@ -28,7 +29,7 @@ class WhiteningColoringOptions(TypedDict, total=False):
     backward: str | Backward | None
 
 
-class WhiteningColoring(nn.Module):
+class WhiteningColoring(HasAlpha):
     r"""Whitening-coloring: features of the content take the mean and covariance of the style.
 
     The layer whitens the content by its covariance :math:`\Sigma_c` and colours it with the
@@ -116,14 +117,9 @@ class WhiteningColoring(nn.Module):
         check_count("num_groups", num_groups)
         check_number("eps", eps, 0)
         check_shrinkage(shrinkage)
-        self.alpha: float | Tensor = alpha
+        self.alpha = alpha
         self.num_groups = num_groups
         self.way = WhitenColor(eps, shrinkage, *check_cell(ROOTS, method, backward))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "alpha" and not isinstance(value, nn.Parameter):
-            check_number("alpha", value, 0, 1)
-        super().__setattr__(name, value)
 
     def forward(
         self,
