@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.first_order import first_order_only
-from covlayers.functional._base.function import compiling, differentiable, recorded
-from covlayers.functional._base.linalg import cast, frobenius_norm, symmetric
+from covlayers.functional._base.function import compiling, differentiable, recorded, under_func
+from covlayers.functional._base.linalg import cast, eigenvalues_in, frobenius_norm, symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.saved import Saved
 
@@ -50,8 +51,9 @@ class Backward(ABC):
 class Rule(Backward):
     """A formula for the gradient, in place of the derivative of the steps.
 
-    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"norm"``, ``"outputs"``,
-    ``"spectrum"``, for which ``A`` stands in where the method has none, and ``"known_spectrum"``.
+    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"norm"``, ``"outputs"``, their
+    ``"eigenvalues"`` where the spectrum is known, ``"spectrum"``, for which ``A`` stands in where
+    the method has none, and ``"known_spectrum"``.
 
     Example:
         >>> class Straight(Rule):
@@ -90,7 +92,9 @@ class Rule(Backward):
                 )
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        return _ruled(A, self.computes(fns), method, self)[: len(fns)]
+        eager = not (compiling() or under_func() or forward_ad._current_level >= 0)
+        link = eager and A.requires_grad and torch.is_grad_enabled() and "outputs" in self.reads
+        return _ruled(A, self.computes(fns), method, self, link)[: len(fns)]
 
     def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
         fns = self.computes((fn,))
@@ -126,48 +130,61 @@ class Applied:
 
 
 class _Ruled:
-    """The method's outputs, then its spectrum where the rule reads it, with the rule's gradient."""
+    """The method's outputs, then its spectrum where the rule reads it, with the rule's gradient.
+
+    If ``link``, zeros come between the two that have the outputs' derivatives. They take no
+    memory, and are kept for a second derivative; the spectrum has the outputs' values.
+    """
 
     @staticmethod
-    def forward(A: Tensor, fns: Fns, method: Method, rule: Rule) -> tuple[Tensor, ...]:
+    def forward(A: Tensor, fns: Fns, method: Method, rule: Rule, link: bool) -> tuple[Tensor, ...]:
         outputs, spectrum = method.forward(fns, A)
         if spectrum is None or not {"spectrum", "known_spectrum"} & {*rule.reads}:
             return outputs
-        return *outputs, *[part for part in spectrum if part is not None]
+        links = [Y.new_zeros(()).expand_as(Y) for Y in outputs] if link else []
+        return *outputs, *links, *[part for part in spectrum if part is not None]
 
     @staticmethod
     def keep(
         ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...]:
-        A, ctx.fns, _, ctx.rule = inputs
+        A, ctx.fns, _, ctx.rule, link = inputs
         ctx.dtype = A.dtype
         ctx.set_materialize_grads(False)
         number, reads = len(ctx.fns), ctx.rule.reads
-        missing = "spectrum" in reads and len(output) == number
-        outputs = output[:number] if "outputs" in reads else (None,) * number
+        outputs, spectrum = output[:number], output[number:]
+        ctx.linked = link and len(spectrum) > 0
+        values: tuple[Tensor | None, ...] = (None,) * number
+        kept = outputs if "outputs" in reads else values
+        if ctx.linked:
+            links, spectrum = spectrum[:number], spectrum[number:]
+            if len(spectrum) == 2:  # without a residual, the spectrum has the values
+                kept = links
+                if "eigenvalues" in reads:
+                    values = tuple([eigenvalues_in(spectrum[1], Y) for Y in outputs])
+        missing = "spectrum" in reads and len(spectrum) == 0
         norm = frobenius_norm(A.detach()) if "norm" in reads else None
-        return (A if "A" in reads or missing else None, norm, *outputs, *output[number:])
+        return (A if "A" in reads or missing else None, norm, *kept, *values, *spectrum)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
         saved = _saved(ctx)
         total: Tensor | None = None
-        for fn, grad in zip(ctx.fns, grads, strict=False):
+        for fn, grad in zip(ctx.fns * (1 + ctx.linked), grads, strict=False):
             if grad is not None:
                 grad = symmetric(grad.to(saved.dtype))
                 term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, grad)
                 total = term if total is None else total + term
-        return None if total is None else symmetric(total).to(ctx.dtype), None, None, None
+        return None if total is None else symmetric(total).to(ctx.dtype), None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:
         saved = _saved(ctx)
         tangent = symmetric(tangent.to(saved.dtype))
         roots = [_differentiate(ctx.rule, ctx.rule.jvp, fn, saved, tangent) for fn in ctx.fns]
-        # The spectrum is for the rule alone. Its tangent, never used, marks what depends on A,
-        # so that a second derivative through a surrogate is noticed.
-        spectrum = saved.known_spectrum or ()
-        marks = [torch.zeros_like(part) for part in spectrum if part is not None]
+        # The tangent of the spectrum, never used, marks what depends on A: a second derivative
+        # through a surrogate is noticed.
+        marks = [torch.zeros_like(part) for part in saved.known_spectrum or () if part is not None]
         return *[root.to(ctx.dtype) for root in roots], *marks
 
 
@@ -176,15 +193,15 @@ _ruled = differentiable(_Ruled)
 
 def _saved(ctx: Any) -> Saved:
     A, norm, *rest = ctx.saved_tensors
-    number = len(ctx.fns)
-    spectrum = Spectrum(*rest[number:]) if len(rest) > number else None
+    names, number = [fn.name for fn in ctx.fns], len(ctx.fns)
+    spectrum = Spectrum(*rest[2 * number :]) if len(rest) > 2 * number else None
     # A method may decompose in float64: then the rule computes in float64 too.
     dtype = spectrum.values.dtype if spectrum else ctx.dtype
-    outputs = {}
-    for fn, one in zip(ctx.fns, rest, strict=False):
-        if one is not None:
-            outputs[fn.name] = one.to(dtype)
-    return Saved(A, outputs, spectrum, dtype, norm)
+    outputs, eigenvalues = (
+        {name: one.to(dtype) for name, one in zip(names, some, strict=True) if one is not None}
+        for some in (rest[:number], rest[number : 2 * number])
+    )
+    return Saved(A, outputs, spectrum, dtype, norm, eigenvalues)
 
 
 def _differentiate(

@@ -1,7 +1,7 @@
 """What is kept of the forward pass for a backward rule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,10 +15,13 @@ class Saved:
 
     Args:
         A: the matrices ``(*, n, n)``; None for a rule that does not read them.
-        outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions.
+        outputs: the matrices ``(*, n, n)`` that the rule reads, by the names of their functions;
+            zeros with their derivatives where the spectrum has their values.
         known_spectrum: the spectrum of a method that has one, else None.
         dtype: the dtype in which the rule computes.
         norm: the Frobenius norm of ``A``, ``(*, 1, 1)``; None for a rule that does not read it.
+        eigenvalues: those of the outputs, ``(*, n)``, in the order of the eigenvectors; empty where
+            the outputs are kept themselves.
 
     Example:
         >>> saved = Saved(torch.eye(2), outputs={})
@@ -32,6 +35,7 @@ class Saved:
     known_spectrum: Spectrum | None = None
     dtype: torch.dtype = torch.float32
     norm: Tensor | None = None
+    eigenvalues: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def input(self) -> Tensor:

@@ -16,7 +16,7 @@ _MAY_END_A_GRAPH = torch.__version__ >= "2.13"
 compiling = torch.compiler.is_compiling
 graph_task = torch._C._current_graph_task_id  # of the backward pass that runs here
 NO_GRAPH_TASK = -1
-_under_func = torch._C._are_functorch_transforms_active
+under_func = torch._C._are_functorch_transforms_active
 wrapped = _functorch.is_functorch_wrapped_tensor  # by a transform of torch.func, for one call
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
     def apply(*inputs: Any) -> Any:
         if compiling():
             return (Compiled if _compiles_whole() else Transformed).apply(*inputs)
-        if _under_func() or forward_ad._current_level >= 0:
+        if under_func() or forward_ad._current_level >= 0:
             return Transformed.apply(*inputs)
         if torch.is_grad_enabled():
             for one in inputs:
@@ -144,12 +144,12 @@ def _not_nested(jvp: Callable[..., Any]) -> Callable[..., Any]:
 
 def transformed() -> bool:
     """Whether a transform of ``torch.func`` or forward mode is active."""
-    return _under_func() or forward_ad._current_level >= 0
+    return under_func() or forward_ad._current_level >= 0
 
 
 def captured(x: Tensor) -> bool:
     """Whether ``x`` is from outside an active transform of ``torch.func``, where it is constant."""
-    return _under_func() and not wrapped(x)
+    return under_func() and not wrapped(x)
 
 
 def in_forward_mode() -> bool:
@@ -168,7 +168,7 @@ def readable(A: Tensor, *, may_wait: bool = False) -> bool:
     A compiled graph would break, and tensors under transforms have no values, nor have fake
     tensors. On a GPU the host would have to wait, if it ``may_wait``, which a CUDA graph forbids.
     """
-    if compiling() or _under_func() or forward_ad._current_level >= 0:
+    if compiling() or under_func() or forward_ad._current_level >= 0:
         return False
     if A.device.type != "cpu":
         waits = may_wait and A.device.type == "cuda"

@@ -40,6 +40,11 @@ def into_basis(U: Tensor, X: Tensor) -> Tensor:
     return U.mT @ X @ U
 
 
+def eigenvalues_in(U: Tensor, X: Tensor) -> Tensor:
+    r"""The diagonal of :math:`U^\top X U`, ``(*, n)``."""
+    return ((X @ U) * U).sum(-2)
+
+
 def out_of_basis(U: Tensor, X: Tensor) -> Tensor:
     r""":math:`U X U^\top`."""
     if U.dim() == 3 and U.shape == X.shape:

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.linalg import frobenius_norm, into_basis, out_of_basis
+from covlayers.functional._base.linalg import (
+    eigenvalues_in,
+    frobenius_norm,
+    into_basis,
+    of_spectrum,
+    out_of_basis,
+)
 from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
 from covlayers.functional.core import MatrixFunction
 from covlayers.functional.functions import SQRT
@@ -45,7 +51,7 @@ class Lyapunov(Rule):
     """
 
     iterations: int = 8
-    reads: ClassVar[tuple[str, ...]] = ("norm", "outputs", "known_spectrum")
+    reads: ClassVar[tuple[str, ...]] = ("norm", "outputs", "eigenvalues", "known_spectrum")
 
     def __post_init__(self) -> None:
         check_count("iterations", self.iterations)
@@ -58,19 +64,27 @@ class Lyapunov(Rule):
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         output, spectrum = saved.outputs[fn.name], saved.known_spectrum
-        if fn == SQRT:
-            assert saved.norm is not None
-            norm = saved.norm.sqrt()
-        else:
-            norm = frobenius_norm(output).detach()
-        again = torch.is_grad_enabled()
+        again, values = torch.is_grad_enabled(), saved.eigenvalues.get(fn.name)
         if spectrum is not None and not again:  # elementwise in the eigenbasis
             vectors = spectrum.vectors
-            s = ((output @ vectors) * vectors).sum(-2) / norm.squeeze(-1)
-            a, b = s.unsqueeze(-1), s.unsqueeze(-2)
+            a = (eigenvalues_in(vectors, output) if values is None else values).unsqueeze(-1)
+            norm = self._norm(fn, saved, a)
+            a = a / norm
+            b = a.mT
             factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
             return out_of_basis(vectors, factor * into_basis(vectors, grad))
+        if spectrum is not None and values is not None:  # the output has the derivative alone
+            output = output + of_spectrum(spectrum.vectors, values).detach()
+        norm = self._norm(fn, saved, output)
         S, Q = fn.lyapunov_equation(output, grad, norm)
         if again:
             return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))
         return solve_by_sign(S, Q, torch.ones_like(norm), self.iterations)
+
+    @staticmethod
+    def _norm(fn: MatrixFunction, saved: Saved, output: Tensor) -> Tensor:
+        """What the equation is divided by, from the output or a column of its eigenvalues."""
+        if fn == SQRT:
+            assert saved.norm is not None
+            return saved.norm.sqrt()
+        return frobenius_norm(output).detach()
