@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from covlayers.functional._base import tuning
 from covlayers.functional._base.decomposition import Spectrum
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.first_order import first_order_only
@@ -92,8 +93,8 @@ class Rule(Backward):
                 )
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        eager = not (compiling() or under_func() or forward_ad._current_level >= 0)
-        link = eager and A.requires_grad and torch.is_grad_enabled() and "outputs" in self.reads
+        link = A.shape[-1] >= tuning.LINKED and A.requires_grad and "outputs" in self.reads
+        link = link and not (compiling() or under_func() or forward_ad._current_level >= 0)
         return _ruled(A, self.computes(fns), method, self, link)[: len(fns)]
 
     def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
@@ -141,7 +142,7 @@ class _Ruled:
         outputs, spectrum = method.forward(fns, A)
         if spectrum is None or not {"spectrum", "known_spectrum"} & {*rule.reads}:
             return outputs
-        links = [Y.new_zeros(()).expand_as(Y) for Y in outputs] if link else []
+        links = [Y.new_zeros(()).expand_as(Y) for Y in outputs] if link else ()
         return *outputs, *links, *[part for part in spectrum if part is not None]
 
     @staticmethod

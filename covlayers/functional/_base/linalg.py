@@ -41,8 +41,8 @@ def into_basis(U: Tensor, X: Tensor) -> Tensor:
 
 
 def eigenvalues_in(U: Tensor, X: Tensor) -> Tensor:
-    r"""The diagonal of :math:`U^\top X U`, ``(*, n)``."""
-    return ((X @ U) * U).sum(-2)
+    r"""The diagonal of :math:`U^\top X U`, ``(*, n)``, in the dtype of ``U``."""
+    return ((cast(X, U.dtype) @ U) * U).sum(-2)
 
 
 def out_of_basis(U: Tensor, X: Tensor) -> Tensor:

@@ -20,6 +20,10 @@ LARGEST_WIDE = 48
 float32, which is less than refining the latter; at 64 it costs 1.4 times as much.
 ``python -m benchmarks.overhead``"""
 
+LINKED = 64
+"""From this size on a link is kept in place of an output, 16 KB and more of each float32 matrix. It
+costs a step of a small root 9 us of 150 on a CPU. ``python -m benchmarks.overhead``"""
+
 LARGEST_ON_CHIP = 64
 """The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
 since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""

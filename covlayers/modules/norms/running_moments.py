@@ -127,10 +127,13 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
         The statistics of the batch come without a graph. A forward pass that runs within a backward
         pass recomputes, under activation checkpointing, what the averages have seen.
         """
-        if not self.training or not (compiling() or graph_task() == NO_GRAPH_TASK):
+        if not self.training:
             return
-        if not (compiling() or self._looked):
-            self._looked = look(self, self.eps, cov)
+        if not compiling():
+            if graph_task() != NO_GRAPH_TASK:
+                return
+            if not self._looked:
+                self._looked = look(self, self.eps, cov)
         if not self.track_running_stats:
             return
         # A covariance is finite only if all of the mean is, and if its variances are.
