@@ -7,30 +7,31 @@ signature names the options that the source names in a TypedDict.
 import inspect
 import re
 from functools import partial
-from typing import Any
-
-from sphinx.application import Sphinx
+from typing import TYPE_CHECKING, Any
 
 import covlayers
 from tests.signatures import parameters
+
+if TYPE_CHECKING:  # the tests fill docstrings where there is no Sphinx
+    from sphinx.application import Sphinx
 
 HEADING = re.compile(r"^(\w+):\n", re.MULTILINE)
 ENTRY = re.compile(r"^    ((?:- |\*\*)?\w+(?:, \w+)*): (.*(?:\n {6}.*)*)", re.MULTILINE)
 AS = re.compile(r"as\s+:(?:class|func):`(\w+)`(.*)", re.DOTALL)
 
 
-def connect(app: Sphinx) -> None:
+def connect(app: "Sphinx") -> None:
     """Fill docstrings before napoleon reads them."""
     app.connect("autodoc-process-docstring", fill, priority=400)
     app.connect("autodoc-process-signature", sign)
 
 
-def fill(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def fill(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Complete a docstring in place."""
     lines[:] = filled("\n".join(lines)).split("\n")
 
 
-def sign(app: Sphinx, what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+def sign(app: "Sphinx", what: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
     """The signature of a class, if it has options that its source names elsewhere."""
     if what != "class" or parameters(obj).keys() == inspect.signature(obj).parameters.keys():
         return None

@@ -112,6 +112,21 @@ def test_no_name_shadows_a_file(name: str) -> None:
         assert not callable(getattr(parent, own, None)), f"{package}.{own} is a function"
 
 
+def packages(node: ast.AST) -> set[str]:
+    """What a statement imports."""
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    return {imported.split(".")[0] for imported in names}
+
+
+def test_pages_are_made_without_sphinx() -> None:
+    """Tests make them, and make test installs no Sphinx; two files are extensions of it."""
+    for path in (ROOT.parent / "docs").glob("*.py"):
+        if path.stem not in ("conf", "llms_txt"):
+            for node in ast.parse(path.read_text()).body:
+                assert not packages(node) & {"sphinx", "docutils"}, path.stem
+
+
 def test_the_library_imports_torch_and_einops_alone() -> None:
     with_triton = {f"functional._iterations.{file}" for file in WITH_TRITON}
     assert with_triton <= FILES.keys()
@@ -119,6 +134,4 @@ def test_the_library_imports_torch_and_einops_alone() -> None:
         triton = {"triton"} if name in with_triton else set()
         allowed = ALLOWED | {*sys.stdlib_module_names} | triton
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert {imported.split(".")[0] for imported in names} <= allowed
+            assert packages(node) <= allowed

@@ -56,6 +56,7 @@ def test_the_bytes_between_processes_are_those_of_the_collective(
     assert sum(sent) == bytes_all_reduced(6, num_groups, dtype.itemsize)
 
 
+@pytest.mark.full
 def test_one_process_and_two_train_the_same_network(measured) -> None:
     rows = measured("data_parallel", "--quick", LAYERS=((4, 2),), SHAPE=(4, 3, 8, 8))["rows"]
     sent = {(row["processes"], row["layer"]): row["bytes_all_reduced"] for row in rows}

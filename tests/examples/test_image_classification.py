@@ -91,7 +91,7 @@ def fit(example: SimpleNamespace, *options: str) -> Path:
     return Path(command.trainer.log_dir) / "checkpoints" / "last.ckpt"
 
 
-@pytest.mark.parametrize(("norm", "workers"), [("batch", 0), ("decorrelated", 2), ("pca", 0)])
+@pytest.mark.parametrize(("norm", "workers"), [("decorrelated", 2), ("pca", 0)])
 def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     example: SimpleNamespace, norm: str, workers: int
 ) -> None:

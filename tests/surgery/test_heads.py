@@ -28,6 +28,7 @@ TORCHVISION: dict[str, Callable[..., nn.Module]] = {
         "regnet_y_400mf",
     )
 } | {"vit_b_16": lambda: tv.vit_b_16(image_size=32)}
+SLOW = pytest.mark.full  # 86 million weights to draw
 TIMM: dict[str, tuple[dict[str, Any], int]] = {
     "resnet18": ({"drop_rate": 0.3}, 64),
     "convnext_atto": ({"drop_rate": 0.3}, 64),
@@ -120,7 +121,10 @@ def assert_loads(model: nn.Module, twin: nn.Module, x: Tensor) -> None:
     assert_close(twin.eval()(x), model.eval()(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=SLOW if name == "vit_b_16" else ()) for name in TORCHVISION],
+)
 def test_torchvision(name: str) -> None:
     x = images(2, 32 if name == "vit_b_16" else 64)
     model, twin = (
