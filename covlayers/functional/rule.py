@@ -93,8 +93,8 @@ class Rule(Backward):
                 )
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        link = A.shape[-1] >= tuning.LINKED and A.requires_grad and "outputs" in self.reads
-        link = link and not (compiling() or under_func() or forward_ad._current_level >= 0)
+        link = not (compiling() or under_func() or forward_ad._current_level >= 0)
+        link = link and A.shape[-1] >= tuning.LINKED and A.requires_grad and "outputs" in self.reads
         return _ruled(A, self.computes(fns), method, self, link)[: len(fns)]
 
     def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
