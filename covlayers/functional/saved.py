@@ -20,8 +20,8 @@ class Saved:
         known_spectrum: the spectrum of a method that has one, else None.
         dtype: the dtype in which the rule computes.
         norm: the Frobenius norm of ``A``, ``(*, 1, 1)``; None for a rule that does not read it.
-        eigenvalues: those of the outputs, ``(*, n)``, in the order of the eigenvectors; empty where
-            the outputs are kept themselves.
+        eigenvalues: of the outputs, ``(*, n)``, by their names, in the order of the eigenvectors;
+            empty where the outputs are kept themselves.
 
     Example:
         >>> saved = Saved(torch.eye(2), outputs={})

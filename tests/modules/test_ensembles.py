@@ -39,7 +39,7 @@ def held(model: nn.Module) -> set[str]:
     return {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
 
 
-@pytest.mark.parametrize("checkpoint", [False, True], ids=["all buffers", "those of a checkpoint"])
+@pytest.mark.parametrize("checkpoint", [False, True], ids=["all buffers", "of a checkpoint"])
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize("name", [*NORMS, *DATA])
 def test_an_ensemble_is_a_loop_over_its_models(name: str, device: str, checkpoint: bool) -> None:

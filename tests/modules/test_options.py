@@ -30,10 +30,10 @@ OF_OTHERS = {
     "AdaIN": "num_groups shrinkage device",
 }
 
-# Numbers that count from the next call on when they are set on a layer.
+# Numbers that count from the next call on when they are set on a layer, and their ranges.
 RANGES = {
-    **{"eps": (0, math.inf), "momentum": (0, 1), "shrinkage": (0, 1), "alpha": (0, 1)},
-    "mean_weight": (0, math.inf),
+    **{"eps": "[0, inf]", "mean_weight": "(0, inf]"},
+    **dict.fromkeys(("momentum", "shrinkage", "alpha"), "[0, 1]"),
 }
 SET = [
     (name, option)
@@ -45,14 +45,18 @@ SET = [
 @pytest.mark.parametrize(("name", "option"), SET)
 def test_a_number_is_checked_whenever_it_is_set(name: str, option: str) -> None:
     layer = getattr(cl, name)(**BUILT[name])
-    before, (low, high) = getattr(layer, option), RANGES[option]
-    for value in (low - 0.1, high + 0.1, math.nan):
-        with pytest.raises(InvalidValueError, match=rf"{option} must lie in .*, got {value}"):
+    before, span = getattr(layer, option), RANGES[option]
+    low, high = map(float, span[1:-1].split(","))
+    for value in (low - 0.1, high + 0.7, math.nan, *([low] if span[0] == "(" else [])):
+        words = re.escape(f"{option} must lie in {span}, got {value}")
+        with pytest.raises(InvalidValueError, match=words):
             setattr(layer, option, value)
     with pytest.raises(InvalidTypeError, match=f"{option} must be a real number, got 'much'"):
         setattr(layer, option, "much")
     assert getattr(layer, option) == before
-    setattr(layer, option, 0.25)
+    for value in (*([low] if span[0] == "[" else []), min(high, 1.0), 0.25):
+        setattr(layer, option, value)
+        assert getattr(layer, option) == value
     for same in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert getattr(same, option) == 0.25
         assert f"{option}=0.25" in repr(same)

@@ -99,7 +99,7 @@ class TCPCovPool(AttentiveTemporalCovPool):
     ) -> None:
         pool = partial(ISQRTCovPool, iterations=iterations, vectorize=vectorize, eps=0.0)
         super().__init__(in_channels, num_frames, published=True, pool=pool, **options)
-        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]  # in torch
         for name, part in self.named_modules():
             if isinstance(part, nn.Linear):
                 nn.init.zeros_(part.bias)
