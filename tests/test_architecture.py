@@ -15,7 +15,10 @@ ROOT = Path(covlayers.__file__).parent
 LAYERS = [
     ["functional._base"],
     ["functional._iterations"],
-    ["functional.core", "functional.functions", "functional.saved", "functional.rule"],
+    [
+        *("functional.core", "functional.functions", "functional.factored"),
+        *("functional.saved", "functional.rule"),
+    ],
     ["functional.solvers", "functional.lyapunov", "functional.covariances", "functional.triangle"],
     ["functional.gaussian", "functional._batch"],
     ["functional.methods"],

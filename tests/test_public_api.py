@@ -25,9 +25,10 @@ NAMES = {
         ExactGaps GapRule InvalidTypeError InvalidValueError Loewner LorentzianGaps Lyapunov
         LyapunovSolver METHODS MatrixFunction Method NewtonSchulz NormalisedMethod Pade PadeGaps
         PolarExpress PowerIteration Rule Saved Selection Smith SpectralMethod Taylor TaylorGaps
-        TruncatedGaps Unrolled UnsupportedError color covariance cross_covariance eigh
-        gaussian_embedding invsqrtm logm powm select shrink solve_lyapunov spectral_projector sqrtm
-        sqrtm_and_invsqrtm triu_matrix triu_vector whiten whiten_color whitening_matrix
+        TruncatedGaps Unrolled UnsupportedError color covariance
+        covariance_function cross_covariance eigh gaussian_embedding invsqrtm logm powm select
+        shrink solve_lyapunov spectral_projector sqrtm sqrtm_and_invsqrtm triu_matrix triu_vector
+        whiten whiten_color whitening_matrix
         """,
 }
 SIGNATURES = {

@@ -27,6 +27,7 @@ from covlayers.functional.backwards import (
 )
 from covlayers.functional.backwards._gap_rule import GapRule
 from covlayers.functional.core import DirectMethod, MatrixFunction, Method, SpectralMethod
+from covlayers.functional.covariance_functions import covariance_function
 from covlayers.functional.covariances import covariance, cross_covariance, shrink
 from covlayers.functional.eigendecomposition import eigh
 from covlayers.functional.gaussian import gaussian_embedding
@@ -91,6 +92,7 @@ __all__ = [
     "UnsupportedError",
     "color",
     "covariance",
+    "covariance_function",
     "cross_covariance",
     "eigh",
     "gaussian_embedding",

@@ -140,7 +140,14 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
     return total + x[..., whole:] @ y[..., whole:].mT
 
 
-def _centered(x: Tensor, center: bool) -> Tensor:
+def few_positions(x: Tensor) -> bool:
+    """Whether a function of the covariance costs less on the side of the positions."""
+    C, M = x.shape[-2:]
+    return M <= tuning.SMALLER_SIDE * C and x.device.type == "cpu"
+
+
+def centered(x: Tensor, center: bool) -> Tensor:
+    """``x (*, C, M)`` less its mean over the positions, if told to."""
     return x - x.mean(-1, keepdim=True) if center else x
 
 
@@ -155,9 +162,9 @@ class _CenteredProduct:
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
         M = x.shape[-1]
         if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
-            z = _centered(x, center)
+            z = centered(x, center)
             return _products(z, z) / M
-        return _products(_centered(x, center) / M, _centered(y, center))
+        return _products(centered(x, center) / M, centered(y, center))
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -169,9 +176,9 @@ class _CenteredProduct:
         x, y = ctx.saved_tensors
         grad = grad / x.shape[-1]
         if y is None:
-            return (grad + grad.mT) @ _centered(x, ctx.center), None, None
-        gx = grad @ _centered(y, ctx.center) if ctx.needs_input_grad[0] else None
-        gy = grad.mT @ _centered(x, ctx.center) if ctx.needs_input_grad[1] else None
+            return (grad + grad.mT) @ centered(x, ctx.center), None, None
+        gx = grad @ centered(y, ctx.center) if ctx.needs_input_grad[0] else None
+        gy = grad.mT @ centered(x, ctx.center) if ctx.needs_input_grad[1] else None
         return gx, gy, None
 
     @staticmethod
@@ -180,12 +187,12 @@ class _CenteredProduct:
         M = x.shape[-1]
         if y is None:
             assert dx is not None
-            half = _products(_centered(dx, ctx.center) / M, _centered(x, ctx.center))
+            half = _products(centered(dx, ctx.center) / M, centered(x, ctx.center))
             return half + half.mT
         tangent = x.new_zeros(())
         for one, other in ((dx, y), (x, dy)):
             if one is not None and other is not None:
-                first, second = _centered(one, ctx.center), _centered(other, ctx.center)
+                first, second = centered(one, ctx.center), centered(other, ctx.center)
                 tangent = tangent + _products(first / M, second)
         return tangent
 

@@ -20,9 +20,11 @@ from covlayers.functional._base.first_order import first_order_only
 from covlayers.functional._base.function import compiling, differentiable, recorded, under_func
 from covlayers.functional._base.linalg import cast, eigenvalues_in, frobenius_norm, symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
+from covlayers.functional.factored import FactorFormula
 from covlayers.functional.saved import Saved
 
 Vjp = Callable[[Tensor], Tensor]
+Formula = Callable[[MatrixFunction, Saved, Tensor], Tensor]
 
 
 class Backward(ABC):
@@ -30,10 +32,7 @@ class Backward(ABC):
 
     Example:
         >>> A = torch.eye(2, requires_grad=True)
-        >>> sqrtm(A, backward=Loewner()).sum().backward()
-        >>> A.grad
-        tensor([[0.5000, 0.5000],
-                [0.5000, 0.5000]])
+        >>> sqrtm(A, backward=Loewner()).trace().backward()
     """
 
     def check(self, fns: Fns) -> None:
@@ -48,13 +47,16 @@ class Backward(ABC):
         """``fn(A)`` by ``method``, ``(*, n, n)``, and its backward pass for symmetric gradients."""
         return recorded(lambda A: self.apply((fn,), method, A)[0], A)
 
+    def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula | None:
+        """The derivative from a spectrum of few positions, None where there is no formula."""
+        return None
+
 
 class Rule(Backward):
     """A formula for the gradient, in place of the derivative of the steps.
 
-    ``reads`` names all that is ``saved`` for it: any of ``"A"``, ``"norm"``, ``"outputs"``, their
-    ``"eigenvalues"`` where the spectrum is known, ``"spectrum"``, for which ``A`` stands in where
-    the method has none, and ``"known_spectrum"``.
+    ``reads`` names what is ``saved`` for it: ``"A"``, ``"norm"``, ``"outputs"``, their
+    ``"eigenvalues"`` if known, ``"spectrum"``, or else ``A`` for it, or ``"known_spectrum"``.
 
     Example:
         >>> class Straight(Rule):
@@ -196,7 +198,7 @@ def _saved(ctx: Any) -> Saved:
     A, norm, *rest = ctx.saved_tensors
     names, number = [fn.name for fn in ctx.fns], len(ctx.fns)
     spectrum = Spectrum(*rest[2 * number :]) if len(rest) > 2 * number else None
-    # A method may decompose in float64: then the rule computes in float64 too.
+    # a method may decompose in float64: then the rule computes in float64 too
     dtype = spectrum.values.dtype if spectrum else ctx.dtype
     outputs, eigenvalues = (
         {name: one.to(dtype) for name, one in zip(names, some, strict=True) if one is not None}
@@ -206,11 +208,7 @@ def _saved(ctx: Any) -> Saved:
 
 
 def _differentiate(
-    rule: Rule,
-    formula: Callable[[MatrixFunction, Saved, Tensor], Tensor],
-    fn: MatrixFunction,
-    saved: Saved,
-    direction: Tensor,
+    rule: Rule, formula: Formula, fn: MatrixFunction, saved: Saved, direction: Tensor
 ) -> Tensor:
     """The rule's formula, which raises when differentiated again unless it is right to do so."""
     if rule.any_order(fn) or compiling():  # a compiled backward pass is not differentiated again

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional._base.checks import choose
-from covlayers.functional._base.tensors import check_square, full
+from covlayers.functional._base.checks import check_flag, choose
+from covlayers.functional._base.tensors import check_square, check_tensor, full
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.functions import INVSQRT, LOG, SQRT
+from covlayers.functional.covariance_functions import cell_of_few_positions, chosen_function
+from covlayers.functional.covariances import few_positions
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
-
-FUNCTIONS = {"sqrtm": lambda: SQRT, "invsqrtm": lambda: INVSQRT, "logm": lambda: LOG}
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,12 @@ class Selection:
 
 def select(
     A: Tensor,
-    function: str | MatrixFunction = "sqrtm",
+    function: str | float | MatrixFunction = "sqrtm",
     *,
     method: str | Method = "auto",
     backward: str | Backward | None = None,
+    of_covariance: bool = False,
+    side: str = "auto",
 ) -> Selection:
     r"""The method, the rule and the implementation that would run for matrices, and why.
 
@@ -50,13 +51,15 @@ def select(
 
     Args:
         A: the matrices :math:`A`.
-        function: :math:`f`: ``"sqrtm"``, ``"invsqrtm"``, ``"logm"``, or a
-            :class:`MatrixFunction`.
+        function: :math:`f`, as for :func:`covariance_function`.
         method: as for :func:`sqrtm`.
         backward: as for :func:`sqrtm`.
+        of_covariance: whether ``A`` are features :math:`(*, C, M)`, of whose covariance
+            :func:`covariance_function` takes :math:`f`.
+        side: of the covariance, as for :func:`covariance_function`.
 
     Shape:
-        - A: :math:`(*, n, n)`
+        - A: :math:`(*, n, n)`, or :math:`(*, C, M)` with ``of_covariance``
 
     Raises:
         InvalidValueError: if ``A`` is not square, or a name is unknown.
@@ -69,10 +72,25 @@ def select(
         (Eigh(refine=True), Loewner())
         >>> print(chosen.implementation)
         an eigendecomposition in float64
+        >>> select(torch.randn(256, 49), of_covariance=True).implementation
+        'on the side of the positions, 49 x 49 in place of 256 x 256'
     """
-    check_square("A", A)
-    fn = choose("function", function, FUNCTIONS, MatrixFunction)
+    fn = chosen_function(function)
     asked, rule = check_cell((fn,), method, backward)
+    check_flag("of_covariance", of_covariance)
+    if of_covariance:
+        check_tensor("A", A, 2)
+        cell = cell_of_few_positions(fn, asked, rule, side)
+        if cell is not None and (side == "positions" or few_positions(A)):
+            C, M = A.shape[-2:]
+            return Selection(
+                cell.method,
+                cell.rule,
+                f"on the side of the positions, {M} x {M} in place of {C} x {C}",
+                "it was asked for" if side == "positions" else "there are few positions",
+            )
+        A = A[..., :1].expand(*A.shape[:-1], A.shape[-2])  # as a covariance has it
+    check_square("A", A)
     A = full(A)
     chosen = asked.select((fn,), A)
     rule = rule or choose("backward", chosen.default_backward, BACKWARDS, Backward)

@@ -50,6 +50,15 @@ def upper_triangle(A: Tensor, isometric: bool = False) -> Tensor:
     return v * (1 + (2**0.5 - 1) * (row != column).to(A.dtype)) if isometric else v
 
 
+def symmetric_gradient(grad: Tensor, n: int, isometric: bool) -> Tensor:
+    """The gradient for a symmetric ``A``, ``(*, n, n)``, from the one for its triangle."""
+    i = torch.arange(n, device=grad.device)
+    low, high = torch.minimum(i, i[:, None]), torch.maximum(i, i[:, None])
+    G = grad.index_select(-1, (n * low - low * (low + 1) // 2 + high).flatten())
+    share = torch.where(low == high, 1.0, 0.5**0.5 if isometric else 0.5).to(G.dtype)
+    return G.reshape(*grad.shape[:-1], n, n) * share
+
+
 @full_precision
 def triu_matrix(v: Tensor, n: int, *, isometric: bool = False) -> Tensor:
     r"""The symmetric matrices whose upper triangles are ``v``: the inverse of :func:`triu_vector`.

@@ -21,14 +21,14 @@ def outweighs(eps: float, variance: float) -> bool:
     return OUTWEIGHED * variance <= eps > 0
 
 
-def look(layer: nn.Module, eps: float, cov: Tensor) -> bool:
-    """Warn where ``eps`` outweighs covariances ``(*, c, c)``; False if their values are not seen.
+def look(layer: nn.Module, eps: float, variances: Tensor) -> bool:
+    """Warn where ``eps`` outweighs variances ``(*)``; False if their values are not seen.
 
     A layer asks until it is True, which on a GPU makes the host wait for it once.
     """
-    if not readable(cov, may_wait=True):
+    if not readable(variances, may_wait=True):
         return False
-    mean = float(cov.detach().diagonal(dim1=-2, dim2=-1).mean()) if cov.numel() else 0.0
+    mean = float(variances.detach().mean()) if variances.numel() else 0.0
     if mean > 0 and outweighs(eps, mean):
         warnings.warn(
             f"{type(layer).__name__} has eps={eps} for features of mean variance {mean:.1e}, which "

@@ -36,3 +36,7 @@ FEW_CHANNELS, BLOCK = 16, 2**10
 """With fewer than FEW_CHANNELS channels BLAS adds positions one by one and rounding grows, so sums
 are taken in blocks of BLOCK, which are added in float64: 2e-5 of the largest entry become 3e-7 at
 300,001 positions. ``python -m pytest tests/functional/test_covariance.py``"""
+
+SMALLER_SIDE = 0.75
+"""With at most this many positions for each channel, a function of a covariance costs less on the
+side of the positions. ``python -m benchmarks.smaller_side``"""

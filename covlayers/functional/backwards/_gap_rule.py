@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.linalg import into_basis, out_of_basis
-from covlayers.functional.core import MatrixFunction
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.factored import Derivative, FactorFormula, FactorSpectrum
 from covlayers.functional.rule import Rule
 from covlayers.functional.saved import Saved
 
@@ -55,12 +56,20 @@ class GapRule(Rule):
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         values, vectors, _ = saved.spectrum
+        return out_of_basis(vectors, self._factor(fn, values) * into_basis(vectors, grad))
+
+    def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula:
+        def formula(spectrum: FactorSpectrum, _: Tensor) -> Derivative:
+            return Derivative(self._factor(fn, spectrum.raised(fn).values))
+
+        return formula
+
+    def _factor(self, fn: MatrixFunction, values: Tensor) -> Tensor:
         K = self.inverse_gaps(values)
         f = fn.f(values)
         L = K * f[..., None, :] + K.mT * f[..., :, None]
         limit = tied(values) & (K == 0)  # on the diagonal too
-        L = torch.where(limit, fn.df(values)[..., None, :], L)
-        return out_of_basis(vectors, L * into_basis(vectors, grad))
+        return torch.where(limit, fn.df(values)[..., None, :], L)
 
 
 def gaps(values: Tensor) -> Tensor:

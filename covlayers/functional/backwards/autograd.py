@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional.core import Fns, Method
+from covlayers.functional.core import Fns, MatrixFunction, Method
+from covlayers.functional.factored import FactorFormula
+from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.rule import Backward
 
 
@@ -32,3 +34,8 @@ class Autograd(Backward):
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
         return method.steps(fns, symmetric(A))
+
+    def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula | None:
+        if not isinstance(method, NormalisedMethod):
+            return None
+        return lambda spectrum, _: method.derivative_on(fn, spectrum.values, spectrum.total)

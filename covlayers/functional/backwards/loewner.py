@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.linalg import into_basis, of_spectrum, out_of_basis
-from covlayers.functional.core import MatrixFunction
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.factored import Derivative, FactorFormula, FactorSpectrum
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.methods._refinement import refined_gradient
 from covlayers.functional.rule import Rule
@@ -46,6 +47,13 @@ class Loewner(Rule):
 
     def any_order(self, fn: MatrixFunction) -> bool:
         return fn.is_root
+
+    def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula:
+        def formula(spectrum: FactorSpectrum, _: Tensor) -> Derivative:
+            values = spectrum.raised(fn).values
+            return Derivative(fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2)))
+
+        return formula
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         values, vectors, residual = saved.spectrum

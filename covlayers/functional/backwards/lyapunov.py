@@ -15,7 +15,8 @@ from covlayers.functional._base.linalg import (
     out_of_basis,
 )
 from covlayers.functional._iterations.sign import sign_factor, solve_by_sign
-from covlayers.functional.core import MatrixFunction
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.factored import Derivative, FactorFormula, FactorSpectrum
 from covlayers.functional.functions import SQRT
 from covlayers.functional.lyapunov import lyapunov
 from covlayers.functional.rule import Rule
@@ -68,10 +69,7 @@ class Lyapunov(Rule):
         if spectrum is not None and not again:  # elementwise in the eigenbasis
             vectors = spectrum.vectors
             a = (eigenvalues_in(vectors, output) if values is None else values).unsqueeze(-1)
-            norm = self._norm(fn, saved, a)
-            a = a / norm
-            b = a.mT
-            factor = fn.lyapunov_factor(a, b, norm) * sign_factor(a, b, self.iterations)
+            factor = self._factor(fn, a, self._norm(fn, saved, a))
             return out_of_basis(vectors, factor * into_basis(vectors, grad))
         if spectrum is not None and values is not None:  # the output has the derivative alone
             output = output + of_spectrum(spectrum.vectors, values).detach()
@@ -80,6 +78,18 @@ class Lyapunov(Rule):
         if again:
             return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))
         return solve_by_sign(S, Q, torch.ones_like(norm), self.iterations)
+
+    def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula:
+        def formula(spectrum: FactorSpectrum, f: Tensor) -> Derivative:
+            norm = spectrum.norm(spectrum.values).sqrt() if fn == SQRT else spectrum.norm(f)
+            return Derivative(self._factor(fn, f.unsqueeze(-1), norm.unsqueeze(-1)))
+
+        return formula
+
+    def _factor(self, fn: MatrixFunction, a: Tensor, norm: Tensor) -> Tensor:
+        """The gradient in the eigenbasis, entry by entry, from the output's eigenvalues ``a``."""
+        a = a / norm
+        return fn.lyapunov_factor(a, a.mT, norm) * sign_factor(a, a.mT, self.iterations)
 
     @staticmethod
     def _norm(fn: MatrixFunction, saved: Saved, output: Tensor) -> Tensor:

@@ -13,9 +13,7 @@ the value nor the gradient changes: in the eigenbasis the gradient is
 .. math:: s^{\pm 1/2 - 1}\, h_\pm[x_i, x_j]\, G_{ij} \quad (i \ne j), \qquad
           h_\pm[x, y] = \frac{h_\pm(x) - h_\pm(y)}{x - y}, \quad x = \lambda / s,
 
-and on the diagonal the derivative by :math:`\lambda_i`, on which :math:`s` depends too. On one
-thread a forward and a backward pass of iSQRT-COV take 36 products, MTP and MPA one more; through
-the spectrum 5 remain.
+and on the diagonal the derivative by :math:`\lambda_i`, on which :math:`s` depends too.
 """
 
 from abc import abstractmethod
@@ -41,6 +39,14 @@ from covlayers.functional._base.linalg import (
     trace,
 )
 from covlayers.functional.core import Computed, DirectMethod, Fns, MatrixFunction
+from covlayers.functional.factored import (
+    Derivative,
+    FactorSpectrum,
+    ThroughNorm,
+    Value,
+    quotients,
+    slopes,
+)
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 
 
@@ -114,18 +120,26 @@ class NormalisedMethod(DirectMethod):
         norm = torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=torch.float64)
         indefinite = values[..., :1] < -BEYOND_ROUNDING * norm
         values = values + torch.where(indefinite, torch.nan, 0.0)
-        s = self._norm_of(values)[0]
+        s = self._norm_of(values, _sum)[0]
         roots = self.approximate(fns, (values / s)[..., None, None])
-        outputs = []
-        for fn, h in zip(fns, roots, strict=True):
-            f = (s**fn.exponent * h[..., 0, 0]).to(A.dtype)
-            outputs.append(of_spectrum(vectors, f))
+        f = [s**fn.exponent * h[..., 0, 0] for fn, h in zip(fns, roots, strict=True)]
+        outputs = [of_spectrum(vectors, one.to(A.dtype)) for one in f]
         noise = rounding_of(values[..., -1:])
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
-    def _inner_gradient(self, fn: MatrixFunction, values: Tensor, grad: Tensor) -> Tensor:
-        """The gradient in the eigenbasis, where ``grad`` is given in the eigenbasis too."""
-        s, slope_of_s = self._norm_of(values)
+    def value_on(self, fn: MatrixFunction, spectrum: FactorSpectrum) -> Value:
+        """The approximate root of a matrix with such a spectrum."""
+        values = spectrum.values
+        s = self._norm_of(values, spectrum.total)[0]
+        f = s**fn.exponent * self.approximate((fn,), (values / s)[..., None, None])[0][..., 0, 0]
+        base, dtype = f[..., :1], spectrum.base.dtype
+        return Value(base.to(dtype), slopes(f[..., 1:] - base, spectrum.squares.double()).to(dtype))
+
+    def derivative_on(
+        self, fn: MatrixFunction, values: Tensor, total: Callable[[Tensor], Tensor]
+    ) -> Derivative:
+        """The derivative of the steps; ``total`` sums over all eigenvalues, some occur often."""
+        s, slope_of_s = self._norm_of(values, total)
         power = fn.exponent
         x = values.double() / s
         h, slope = torch.func.jvp(
@@ -133,22 +147,23 @@ class NormalisedMethod(DirectMethod):
             (x,),
             (torch.ones_like(x),),
         )[:2]
-        inner = (s ** (power - 1)).unsqueeze(-1) * _quotients(x, h, slope) * grad
-        by_s = s ** (power - 1) * (power * h - x * slope)
-        through_s = (grad.diagonal(dim1=-2, dim2=-1) * by_s).sum(-1, keepdim=True) * slope_of_s
-        inner.diagonal(dim1=-2, dim2=-1).add_(through_s)
-        return inner.to(grad.dtype)
+        factor = s ** (power - 1)
+        L = factor.unsqueeze(-1) * quotients(x, h, slope)
+        parts = (factor * (power * h - x * slope), slope_of_s)
+        through_norm = ThroughNorm(*[part.to(values.dtype) for part in parts])
+        return Derivative(L.to(values.dtype), through_norm)
 
-    def _norm_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _norm_of(self, values: Tensor, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """``s`` and its slope by each eigenvalue, in float64; zero matrices as in float32."""
         wide = values.double()
-        if self.frobenius:
-            s = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-            slope = wide / nonzero(s, values.dtype)
-        else:
-            s = wide.sum(-1, keepdim=True)
-            slope = torch.ones_like(wide)
-        return nonzero(s, values.dtype), torch.where(s > 0, slope, 0.0)
+        s = total(wide.square()).sqrt() if self.frobenius else total(wide)
+        positive = nonzero(s, values.dtype)
+        slope = wide / positive if self.frobenius else torch.ones_like(wide)
+        return positive, torch.where(s > 0, slope, 0.0)
+
+
+def _sum(of_each: Tensor) -> Tensor:
+    return of_each.sum(-1, keepdim=True)
 
 
 def _takes_spectrum(A: Tensor) -> bool:
@@ -183,7 +198,10 @@ class _OnEigenvalues:
                 term = torch.func.vjp(_products(ctx.method, fn), A)[1](grad)[0]
             else:
                 rotated = into_basis(vectors, symmetric(grad))
-                inner = ctx.method._inner_gradient(fn, values, rotated)
+                L, norm = ctx.method.derivative_on(fn, values, _sum)
+                by_norm = _sum(rotated.diagonal(dim1=-2, dim2=-1) * norm.weights)
+                inner = L * rotated
+                inner.diagonal(dim1=-2, dim2=-1).add_(by_norm * norm.slopes)
                 term = out_of_basis(vectors, inner)
             total = total + symmetric(term)
         return total, None, None
@@ -200,13 +218,3 @@ _on_eigenvalues = differentiable(_OnEigenvalues)
 
 def _products(method: NormalisedMethod, fn: MatrixFunction) -> Callable[[Tensor], Tensor]:
     return lambda A: method._products((fn,), symmetric(A))[0]
-
-
-def _quotients(x: Tensor, h: Tensor, slope: Tensor) -> Tensor:
-    """``h[x_i, x_j]``; the mean slope where the difference is too small for a quotient."""
-    gap = x[..., :, None] - x[..., None, :]
-    size = x.abs()
-    near = gap.abs() <= 1e-7 * torch.maximum(size[..., :, None], size[..., None, :]) + 1e-10
-    mean = (slope[..., :, None] + slope[..., None, :]) / 2
-    quotient = (h[..., :, None] - h[..., None, :]) / torch.where(near, 1.0, gap)
-    return torch.where(near, mean, quotient)

@@ -107,7 +107,7 @@ class GroupWhitening(ChannelAffine):
         way = Way(self._inverse_root, self.eps, None)
         y, _, cov, _ = batch_transform(samples, None, None, way, N, None)
         if self.training and not (compiling() or self._looked):
-            self._looked = look(self, self.eps, cov)
+            self._looked = look(self, self.eps, cov.diagonal(dim1=-2, dim2=-1))
         return y.view(x.shape)
 
     def extra_repr(self) -> str:

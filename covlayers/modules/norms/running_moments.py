@@ -133,7 +133,7 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
             if graph_task() != NO_GRAPH_TASK:
                 return
             if not self._looked:
-                self._looked = look(self, self.eps, cov)
+                self._looked = look(self, self.eps, cov.diagonal(dim1=-2, dim2=-1))
         if not self.track_running_stats:
             return
         # A covariance is finite only if all of the mean is, and if its variances are.

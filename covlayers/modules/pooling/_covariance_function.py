@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 from torch import nn
 
-from covlayers.functional._base.checks import check_number, choose
-from covlayers.functional._base.errors import InvalidValueError
+from covlayers.functional._base.checks import check_choice, check_number, choose
+from covlayers.functional._base.errors import InvalidValueError, UnsupportedError
+from covlayers.functional.by_positions import Cell
 from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions
 from covlayers.functional.functions import Logarithm, SquareRoot, power
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.methods import Auto
@@ -40,3 +42,27 @@ def choose_function(
         chosen = choose("function", function, FUNCTIONS, MatrixFunction)
     check_cell((chosen,), method, backward)
     return chosen
+
+
+def choose_cell(
+    function: MatrixFunction | nn.Module,
+    method: Method,
+    backward: Backward | None,
+    side: str,
+    alone: bool,
+) -> Cell | None:
+    """The cell for few positions, None for a module; ``alone`` without the mean in the matrix.
+
+    Raises:
+        InvalidValueError: for an unknown side.
+        UnsupportedError: for the side of the positions where it has no meaning.
+    """
+    check_choice("side", side, SIDES)
+    if side == "positions" and not (alone and isinstance(function, MatrixFunction)):
+        raise UnsupportedError(
+            "side='positions' takes a matrix function of the covariance alone, got "
+            f"{'a module' if alone else 'mean_weight'}; take side='channels' beside it."
+        )
+    if not isinstance(function, MatrixFunction):
+        return None
+    return cell_of_few_positions(function, method, backward, side)

@@ -17,8 +17,10 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
+from covlayers.functional.by_positions import Wanted, by_positions
+from covlayers.functional.change_by_positions import Regularised
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered_product
+from covlayers.functional.covariances import centered_product, few_positions
 from covlayers.functional.gaussian import embedded
 from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
@@ -26,7 +28,7 @@ from covlayers.functional.triangle import upper_triangle
 from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules._outweighing_eps import look
 from covlayers.modules._ranges import in_range
-from covlayers.modules.pooling._covariance_function import choose_function
+from covlayers.modules.pooling._covariance_function import choose_cell, choose_function
 from covlayers.modules.pooling._reduction import Reduction
 
 VECTORIZATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -74,6 +76,9 @@ class CovPool(nn.Module):
         method: how to compute the function, see :func:`covlayers.functional.sqrtm`; the default
             with a module.
         backward: how to differentiate it; None for the method's default.
+        side: ``"channels"``, ``"positions"`` or ``"auto"``, as for
+            :func:`~covlayers.functional.covariance_function`. A module, or ``mean_weight``, takes
+            the channels.
         device: of the reduction's parameters.
         dtype: of the reduction's parameters.
 
@@ -120,6 +125,7 @@ class CovPool(nn.Module):
         mean_weight: float | None = None,
         method: str | Method = "auto",
         backward: str | Backward | None = None,
+        side: str = "auto",
         **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
@@ -144,6 +150,9 @@ class CovPool(nn.Module):
         self.method, self.backward = check_cell((), method, backward)
         self._rule = self.backward or OWN_RULE
         self.function = choose_function(function, self.method, self.backward)
+        self.side = side
+        alone = mean_weight is None
+        self._cell = choose_cell(self.function, self.method, self.backward, side, alone)
         self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
             self.reduction = Reduction(in_channels, reduced_channels, **factory)
@@ -174,11 +183,17 @@ class CovPool(nn.Module):
 
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
-        cov = centered_product(x, None)
         # in evaluation a network that has seen little may have features far from their scale
         if self.training and not (compiling() or self._looked):
-            self._looked = look(self, self.eps, cov)
-        A = regularized(cov, self.eps, self.shrinkage)
+            self._looked = look(self, self.eps, x.detach().var(-1, correction=0))
+        cell = self._cell
+        alone = self.mean_weight is None
+        if cell is not None and alone and (self.side == "positions" or few_positions(x)):
+            cov = Regularised(True, self.eps, self.shrinkage)
+            triangle = self.vectorize != "full"
+            wanted = Wanted(cell, cov, triangle, self.vectorize == "isometric")
+            return by_positions(x, wanted).flatten(1)  # (N, out_features)
+        A = regularized(centered_product(x, None), self.eps, self.shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)
         if isinstance(self.function, nn.Module):
@@ -195,5 +210,5 @@ class CovPool(nn.Module):
             f"in_channels={self.in_channels}, reduced_channels={self.reduced_channels}, "
             f"vectorize={self.vectorize!r}, eps={self.eps}, shrinkage={self.shrinkage}, "
             f"function={function}, mean_weight={self.mean_weight}, "
-            f"method={self.method}, backward={self.backward}"
+            f"method={self.method}, backward={self.backward}, side={self.side!r}"
         )

@@ -14,6 +14,7 @@ class CovPoolOptions(Factory, total=False):
     eps: float
     shrinkage: float | None
     mean_weight: float | None
+    side: str
 
 
 class MPNCovPool(CovPool):
@@ -26,7 +27,7 @@ class MPNCovPool(CovPool):
 
     Args:
         in_channels, reduced_channels: as :class:`CovPool`.
-        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, side, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -66,7 +67,7 @@ class ISQRTCovPool(CovPool):
     Args:
         in_channels, reduced_channels: as :class:`CovPool`.
         iterations: Newton-Schulz steps :math:`N \ge 1`.
-        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, side, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -108,7 +109,7 @@ class MTPCovPool(CovPool):
         in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree :math:`K \ge 1` of the polynomial.
         iterations: steps of the Lyapunov solver, at least 1.
-        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, side, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`
@@ -152,7 +153,7 @@ class MPACovPool(CovPool):
         in_channels, reduced_channels: as :class:`CovPool`.
         degree: degree of :math:`P` and :math:`Q`, at least 1.
         iterations: steps of the Lyapunov solver, at least 1.
-        vectorize, eps, shrinkage, mean_weight, device, dtype: as :class:`CovPool`.
+        vectorize, eps, shrinkage, mean_weight, side, device, dtype: as :class:`CovPool`.
 
     Shape:
         - Input: :math:`(N, C, *)`

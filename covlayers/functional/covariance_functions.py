@@ -1,0 +1,127 @@
+"""A function of a covariance, from the features."""
+
+import math
+
+from torch import Tensor
+
+from covlayers.functional._base.checks import check_choice, check_flag, check_number, choose
+from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.tensors import check_positions, check_tensor, full_precision
+from covlayers.functional.backwards import BACKWARDS
+from covlayers.functional.by_positions import Cell, Wanted, by_positions, cell_by_positions
+from covlayers.functional.change_by_positions import Regularised
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.covariances import few_positions
+from covlayers.functional.functions import INVSQRT, LOG, SQRT, power
+from covlayers.functional.matrix_functions import OWN_RULE, check_cell
+from covlayers.functional.methods import Auto, Eigh
+from covlayers.functional.rule import Backward
+
+SIDES = ("auto", "channels", "positions")
+FUNCTIONS = {"sqrtm": lambda: SQRT, "invsqrtm": lambda: INVSQRT, "logm": lambda: LOG}
+
+
+def cell_of_few_positions(
+    fn: MatrixFunction, method: Method, backward: Backward | None, side: str
+) -> Cell | None:
+    """The cell for the side of the positions, None where the channels are taken in any case.
+
+    Raises:
+        InvalidValueError: for an unknown side.
+        UnsupportedError: for the side of the positions where method or rule have no formula.
+    """
+    check_choice("side", side, SIDES)
+    exact = Eigh() if isinstance(method, Auto) else method
+    rule = backward or BACKWARDS[exact.default_backward]()
+    cell = cell_by_positions(fn, exact, rule)
+    if side == "positions" and cell is None:
+        raise UnsupportedError(
+            f"side='positions' has no formula for {method} with {rule}; take a SpectralMethod with "
+            "Loewner or a gap rule, a published method (NewtonSchulz, Taylor, Pade) with one of "
+            "these, Lyapunov or Autograd, or side='channels'."
+        )
+    return None if side == "channels" else cell
+
+
+@full_precision
+def covariance_function(
+    x: Tensor,
+    function: str | float | MatrixFunction = "sqrtm",
+    *,
+    center: bool = True,
+    eps: float = 0.0,
+    shrinkage: float | None = None,
+    method: str | Method = "auto",
+    backward: str | Backward | None = None,
+    side: str = "auto",
+) -> Tensor:
+    r"""A function of the covariance of channels over positions.
+
+    .. math:: Y = f(A), \qquad A = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr} \Sigma}{C} I
+              + \varepsilon I, \qquad \Sigma = \tfrac1M (x - \mu)(x - \mu)^\top
+
+    ``sqrtm(covariance(x))`` and its kin in one step, on whichever side costs less. With fewer
+    positions than channels, that is the :math:`M \times M` side of the positions, which is faster,
+    keeps less for the backward pass and rounds less: no small eigenvalue is resolved beside a large
+    one. For the derivation see :doc:`/derivations/smaller_side`.
+
+    Without ``eps`` and ``shrinkage`` a covariance of few positions is singular, and has the finite
+    regularised function that the method documents: eigenvalues below
+    :math:`\epsilon \lambda_{\max}` (machine epsilon) are raised to it, and count as zero where
+    :math:`f(0) = 0`.
+
+    Args:
+        x: features.
+        function: :math:`f`: ``"sqrtm"``, ``"invsqrtm"``, ``"logm"``, a real number :math:`p` for
+            the power :math:`A^p`, or a :class:`MatrixFunction`.
+        center: whether to subtract the mean :math:`\mu` over the positions.
+        eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of ``x``.
+        shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
+        method: how to compute :math:`f`, as for :func:`sqrtm`.
+        backward: how to differentiate it, as for :func:`sqrtm`.
+        side: ``"channels"``, through the matrix :math:`(C, C)`; ``"positions"``, through
+            :math:`(M, M)`; ``"auto"``, the one that costs less as measured, see :func:`select`.
+
+    Shape:
+        - x: :math:`(*, C, M)`, ``M`` positions
+        - Output: :math:`(*, C, C)`
+
+    Raises:
+        InvalidValueError: if ``x`` has fewer than two dimensions, fewer than two positions (one
+            without ``center``), an option is out of range, or a name is unknown.
+        InvalidTypeError: if ``x`` is not a real floating tensor, or an option has a wrong type.
+        UnsupportedError: if function, method and rule do not fit; for ``side="positions"`` with a
+            method or a rule that has no formula there; for a second derivative through a rule that
+            has none.
+        ConvergenceError: as :func:`sqrtm`.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
+        >>> covariance_function(3 * x, side="positions")
+        tensor([[3., 0.],
+                [0., 0.]])
+
+    Reference:
+        :cite:t:`higham2008functions`, theorem 1.35.
+    """
+    check_tensor("x", x, 2)
+    check_flag("center", center)
+    check_positions("x", x, 2 if center else 1)
+    check_number("eps", eps, 0)
+    if shrinkage is not None:
+        check_number("shrinkage", shrinkage, 0, 1)
+    fn = chosen_function(function)
+    chosen, rule = check_cell((fn,), method, backward)
+    cell = cell_of_few_positions(fn, chosen, rule, side)
+    cov = Regularised(center, eps, shrinkage)
+    if cell is not None and (side == "positions" or few_positions(x)):
+        return by_positions(x, Wanted(cell, cov))
+    return (rule or OWN_RULE).apply((fn,), chosen, cov(x))[0]
+
+
+def chosen_function(function: str | float | MatrixFunction) -> MatrixFunction:
+    """The function that a name or an exponent stands for, or the object itself."""
+    if isinstance(function, int | float):
+        check_number("function", function, -math.inf)
+        return power(function)
+    return choose("function", function, FUNCTIONS, MatrixFunction)

@@ -1,0 +1,110 @@
+r"""The spectrum of :math:`X X^\top + b I`, read off the smaller side.
+
+With :math:`X^\top X = Q \operatorname{diag}(\lambda)\, Q^\top` the matrix has the eigenvalues
+:math:`v_i = \lambda_i + b` in the directions :math:`w_i = X q_i`, of length
+:math:`\sqrt{\lambda_i}`, and :math:`b` in all others. A function of it and the derivative of that
+function therefore follow from few numbers:
+
+.. math:: f(X X^\top + b I) = f(b)\, I + \sum_i h_i\, w_i w_i^\top, \qquad
+          h_i = \frac{f(v_i) - f(b)}{\lambda_i} .
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base.decomposition import noise
+from covlayers.functional._base.linalg import nonzero, rounding_of
+from covlayers.functional.core import MatrixFunction
+
+
+class Value(NamedTuple):
+    """A function of such a matrix."""
+
+    base: Tensor  # f(b), (*, 1)
+    slopes: Tensor  # h, (*, M)
+
+
+class ThroughNorm(NamedTuple):
+    r"""The part of a derivative that goes through a norm of the matrix.
+
+    :math:`\operatorname{diag}(s) \sum_k c_k G_{kk}` in the eigenbasis.
+    """
+
+    weights: Tensor  # c, (*, 1 + M)
+    slopes: Tensor  # s, (*, 1 + M)
+
+
+class Derivative(NamedTuple):
+    r"""The derivative of such a function in its eigenbasis, of :math:`b` first.
+
+    :math:`G` becomes :math:`L \circ G`, and what goes through a norm.
+    """
+
+    L: Tensor  # (*, 1 + M, 1 + M)
+    through_norm: ThroughNorm | None = None
+
+
+class FactorSpectrum(NamedTuple):
+    r"""The spectrum of ``X Xᵀ + b I`` for ``X (*, C, M)``."""
+
+    squares: Tensor  # λ, (*, M)
+    base: Tensor  # b, (*, 1)
+    others: int  # how often b occurs beside the M others: C - M, which may be negative
+
+    @property
+    def values(self) -> Tensor:
+        """``b`` and then all ``v``, ``(*, 1 + M)``."""
+        return torch.cat([self.base, self.squares + self.base], -1)
+
+    def raised(self, fn: MatrixFunction) -> "FactorSpectrum":
+        """Out of the rounding noise, as a function of positive matrices takes a spectrum."""
+        if not fn.positive:
+            return self
+        floor = rounding_of((self.base + self.squares.amax(-1, keepdim=True)).detach())
+        return self._replace(base=torch.maximum(self.base, floor))
+
+    def total(self, of_each: Tensor) -> Tensor:
+        """The sum over all eigenvalues of ``of_each (*, 1 + M)``, ``(*, 1)``."""
+        return of_each[..., 1:].sum(-1, keepdim=True) + self.others * of_each[..., :1]
+
+    def exact(self, fn: MatrixFunction) -> Value:
+        """The function itself, where the directions without features regularised if need be."""
+        known = self.raised(fn)
+        lowest, values = known.base, known.values[..., 1:]
+        f = fn.f(lowest)
+        h = fn.divided_difference(values.unsqueeze(-1), lowest.unsqueeze(-1)).squeeze(-1)
+        if fn.positive and fn.zero_at_zero:  # which divides by nothing: a null direction is zero
+            null = known.base > self.base
+            largest = self.squares.amax(-1, keepdim=True)
+            few = self.squares <= noise(self.squares.shape[-1], largest.dtype) * largest
+            alone = (fn.f(values) / nonzero(self.squares)).masked_fill(few, 0.0)
+            f, h = f.masked_fill(null, 0.0), torch.where(null, alone, h)
+        return Value(f, h)
+
+    def norm(self, of_each: Tensor) -> Tensor:
+        """The Frobenius norm of a matrix of the eigenvalues ``of_each``, ``(*, 1)``, not 0."""
+        peak = nonzero(of_each.abs().amax(-1, keepdim=True))
+        return nonzero(peak * self.total((of_each / peak).square()).clamp_min(0).sqrt())
+
+
+FactorFormula = Callable[[FactorSpectrum, Tensor], Derivative]
+"""From a spectrum, and the values of the method at ``b`` and at all ``v``, ``(*, 1 + M)``."""
+
+
+def slopes(differences: Tensor, squares: Tensor) -> Tensor:
+    """Differences from the value at ``b``, divided by ``λ``; zero where ``λ`` is."""
+    present = squares > 0
+    return torch.where(present, differences / torch.where(present, squares, 1.0), 0.0)
+
+
+def quotients(x: Tensor, h: Tensor, slope: Tensor) -> Tensor:
+    """``h[x_i, x_j]``; the mean slope where the difference is too small for a quotient."""
+    gap = x[..., :, None] - x[..., None, :]
+    size = x.abs()
+    near = gap.abs() <= 1e-7 * torch.maximum(size[..., :, None], size[..., None, :]) + 1e-10
+    mean = (slope[..., :, None] + slope[..., None, :]) / 2
+    quotient = (h[..., :, None] - h[..., None, :]) / torch.where(near, 1.0, gap)
+    return torch.where(near, mean, quotient)
