@@ -1,12 +1,13 @@
 r"""A function of a covariance, computed on the side of its positions.
 
 With centred features :math:`X = (x - \mu)/\sqrt M`, :math:`Q` the eigenvectors of
-:math:`X^\top X`, :math:`W = X Q` and a share :math:`\alpha = 1 - s` of the covariance that a
-shrinkage leaves, :math:`A = \alpha X X^\top + b I` has
+:math:`X^\top X`, the columns :math:`u_i` of :math:`X Q` at length one, and a share
+:math:`\alpha = 1 - s` of the covariance that a shrinkage leaves,
 
-.. math:: f(A) = f(b)\, I + \alpha\, W \operatorname{diag}(h)\, W^\top
+.. math:: A = \alpha X X^\top + b I, \qquad f(A) = f(b)\, I + U \operatorname{diag}(f(v) - f(b))\,
+          U^\top
 
-with the :math:`h` of :mod:`~covlayers.functional.factored`; for the derivative see
+with the :math:`v` of :mod:`~covlayers.functional.factored`; for the derivative see
 :mod:`~covlayers.functional.change_by_positions`.
 """
 
@@ -18,10 +19,10 @@ from torch import Tensor
 from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import differentiable
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional.change_by_positions import Change, Regularised
+from covlayers.functional.change_by_positions import Change, Regularised, directions
 from covlayers.functional.core import MatrixFunction, Method, SpectralMethod
 from covlayers.functional.covariances import centered
-from covlayers.functional.factored import FactorSpectrum, Value
+from covlayers.functional.factored import FactorSpectrum
 from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.rule import Backward
 from covlayers.functional.triangle import symmetric_gradient, upper_triangle
@@ -57,12 +58,12 @@ def cell_by_positions(fn: MatrixFunction, method: Method, rule: Backward) -> Cel
     return None if rule.on_factor(fn, method) is None else Cell(fn, method, rule)
 
 
-def _exact(fn: MatrixFunction, spectrum: FactorSpectrum) -> Value:
+def _exact(fn: MatrixFunction, spectrum: FactorSpectrum) -> Tensor:
     return spectrum.exact(fn)
 
 
 class _ByPositions:
-    """What is wanted, and ``Q``, ``|w|²`` and the values of ``f``, for the derivatives.
+    """What is wanted; for the derivatives ``Q``, the lengths of ``X Q`` and the values of ``f``.
 
     They read ``x`` and ``M x M`` matrices alone. A second derivative goes through the channels.
     """
@@ -73,15 +74,14 @@ class _ByPositions:
         z, M = centered(x, cov.center), x.shape[-1]
         own = method.decompose if isinstance(method, SpectralMethod) else decompose
         Q = own((z.mT @ z) / M)[1]
-        W = (z @ Q).mul_(M**-0.5)
-        squares = W.square().sum(-2)
-        spectrum = cov.spectrum(squares, x.shape[-2])
-        value_on = method.value_on if isinstance(method, NormalisedMethod) else _exact
-        base, h = value_on(fn, spectrum)
-        Y = (W * (cov.share * h).unsqueeze(-2)) @ W.mT
+        U, lengths = directions(z @ Q, M)
+        spectrum = cov.spectrum(lengths, x.shape[-2])
+        values_on = method.values_on if isinstance(method, NormalisedMethod) else _exact
+        f = values_on(fn, spectrum)
+        base = f[..., :1]
+        Y = (U * (f[..., 1:] - base).unsqueeze(-2)) @ U.mT
         Y.diagonal(dim1=-2, dim2=-1).add_(base)
-        f = torch.cat([base, base + spectrum.squares * h], -1)
-        return upper_triangle(Y, isometric) if triangle else Y, Q, squares, f
+        return upper_triangle(Y, isometric) if triangle else Y, Q, lengths, f
 
     @staticmethod
     def keep(
@@ -89,12 +89,12 @@ class _ByPositions:
     ) -> tuple[Tensor | None, ...]:
         x, ctx.wanted = inputs
         ctx.set_materialize_grads(False)
-        _, Q, squares, f = output
+        _, Q, lengths, f = output
         (fn, method, rule), cov, *_ = ctx.wanted
         formula = rule.on_factor(fn, method)
         assert formula is not None
-        L, norm = formula(cov.spectrum(squares, x.shape[-2]), f)
-        return x, Q, squares, L, *(norm or (None, None))
+        L, norm = formula(cov.spectrum(lengths, x.shape[-2]), f)
+        return x, Q, lengths, L, *(norm or (None, None))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
@@ -111,11 +111,12 @@ class _ByPositions:
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> tuple[Tensor, ...]:
-        x, Q, squares, L, *norm = ctx.saved_tensors
+        x, Q, lengths, L, *norm = ctx.saved_tensors
         cov, triangle, isometric = ctx.wanted[1:]
-        own = Change.of(cov, x, Q, squares, L, *norm).jvp(cov.rotated(tangent, Q))
+        T = (centered(tangent, cov.center) @ Q) * x.shape[-1] ** -0.5
+        own = Change.of(cov, x, Q, lengths, L, *norm).jvp(T)
         own = upper_triangle(own, isometric) if triangle else own
-        others = (Q, squares, L[..., 0, :])  # shaped as the other outputs
+        others = (Q, lengths, L[..., 0, :])  # shaped as the other outputs
         return own, *[torch.zeros_like(one) for one in others]
 
 

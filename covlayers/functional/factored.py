@@ -1,12 +1,10 @@
 r"""The spectrum of :math:`X X^\top + b I`, read off the smaller side.
 
 With :math:`X^\top X = Q \operatorname{diag}(\lambda)\, Q^\top` the matrix has the eigenvalues
-:math:`v_i = \lambda_i + b` in the directions :math:`w_i = X q_i`, of length
-:math:`\sqrt{\lambda_i}`, and :math:`b` in all others. A function of it and the derivative of that
-function therefore follow from few numbers:
+:math:`v_i = \lambda_i + b` in the directions :math:`u_i = X q_i / \sqrt{\lambda_i}`, and :math:`b`
+in all others. A function of it therefore follows from few numbers:
 
-.. math:: f(X X^\top + b I) = f(b)\, I + \sum_i h_i\, w_i w_i^\top, \qquad
-          h_i = \frac{f(v_i) - f(b)}{\lambda_i} .
+.. math:: f(X X^\top + b I) = f(b)\, I + \sum_i \bigl( f(v_i) - f(b) \bigr)\, u_i u_i^\top .
 """
 
 from collections.abc import Callable
@@ -15,16 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.decomposition import noise
 from covlayers.functional._base.linalg import nonzero, rounding_of
 from covlayers.functional.core import MatrixFunction
-
-
-class Value(NamedTuple):
-    """A function of such a matrix."""
-
-    base: Tensor  # f(b), (*, 1)
-    slopes: Tensor  # h, (*, M)
 
 
 class ThroughNorm(NamedTuple):
@@ -60,29 +50,22 @@ class FactorSpectrum(NamedTuple):
         return torch.cat([self.base, self.squares + self.base], -1)
 
     def raised(self, fn: MatrixFunction) -> "FactorSpectrum":
-        """Out of the rounding noise, as a function of positive matrices takes a spectrum."""
+        """With ``b`` out of the rounding noise, if it is zero and ``fn`` one of positive matrices.
+
+        Any other ``b`` is exact, however small beside the largest eigenvalue.
+        """
         if not fn.positive:
             return self
-        floor = rounding_of((self.base + self.squares.amax(-1, keepdim=True)).detach())
-        return self._replace(base=torch.maximum(self.base, floor))
+        floor = rounding_of(self.squares.amax(-1, keepdim=True).detach())
+        return self._replace(base=torch.where(self.base > 0, self.base, floor))
 
     def total(self, of_each: Tensor) -> Tensor:
         """The sum over all eigenvalues of ``of_each (*, 1 + M)``, ``(*, 1)``."""
         return of_each[..., 1:].sum(-1, keepdim=True) + self.others * of_each[..., :1]
 
-    def exact(self, fn: MatrixFunction) -> Value:
-        """The function itself, where the directions without features regularised if need be."""
-        known = self.raised(fn)
-        lowest, values = known.base, known.values[..., 1:]
-        f = fn.f(lowest)
-        h = fn.divided_difference(values.unsqueeze(-1), lowest.unsqueeze(-1)).squeeze(-1)
-        if fn.positive and fn.zero_at_zero:  # which divides by nothing: a null direction is zero
-            null = known.base > self.base
-            largest = self.squares.amax(-1, keepdim=True)
-            few = self.squares <= noise(self.squares.shape[-1], largest.dtype) * largest
-            alone = (fn.f(values) / nonzero(self.squares)).masked_fill(few, 0.0)
-            f, h = f.masked_fill(null, 0.0), torch.where(null, alone, h)
-        return Value(f, h)
+    def exact(self, fn: MatrixFunction) -> Tensor:
+        """``f`` of all values, ``(*, 1 + M)``; raised where it divides by them."""
+        return fn.f((self if fn.zero_at_zero else self.raised(fn)).values)
 
     def norm(self, of_each: Tensor) -> Tensor:
         """The Frobenius norm of a matrix of the eigenvalues ``of_each``, ``(*, 1)``, not 0."""
@@ -92,12 +75,6 @@ class FactorSpectrum(NamedTuple):
 
 FactorFormula = Callable[[FactorSpectrum, Tensor], Derivative]
 """From a spectrum, and the values of the method at ``b`` and at all ``v``, ``(*, 1 + M)``."""
-
-
-def slopes(differences: Tensor, squares: Tensor) -> Tensor:
-    """Differences from the value at ``b``, divided by ``λ``; zero where ``λ`` is."""
-    present = squares > 0
-    return torch.where(present, differences / torch.where(present, squares, 1.0), 0.0)
 
 
 def quotients(x: Tensor, h: Tensor, slope: Tensor) -> Tensor:

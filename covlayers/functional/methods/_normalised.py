@@ -43,9 +43,7 @@ from covlayers.functional.factored import (
     Derivative,
     FactorSpectrum,
     ThroughNorm,
-    Value,
     quotients,
-    slopes,
 )
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 
@@ -127,13 +125,12 @@ class NormalisedMethod(DirectMethod):
         noise = rounding_of(values[..., -1:])
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
-    def value_on(self, fn: MatrixFunction, spectrum: FactorSpectrum) -> Value:
-        """The approximate root of a matrix with such a spectrum."""
+    def values_on(self, fn: MatrixFunction, spectrum: FactorSpectrum) -> Tensor:
+        """The values ``(*, 1 + M)`` of the approximate root of a matrix of such a spectrum."""
         values = spectrum.values
         s = self._norm_of(values, spectrum.total)[0]
         f = s**fn.exponent * self.approximate((fn,), (values / s)[..., None, None])[0][..., 0, 0]
-        base, dtype = f[..., :1], spectrum.base.dtype
-        return Value(base.to(dtype), slopes(f[..., 1:] - base, spectrum.squares.double()).to(dtype))
+        return f.to(values.dtype)
 
     def derivative_on(
         self, fn: MatrixFunction, values: Tensor, total: Callable[[Tensor], Tensor]
