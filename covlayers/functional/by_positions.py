@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.decomposition import decompose
-from covlayers.functional._base.function import differentiable
+from covlayers.functional._base.function import differentiable, in_forward_mode
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional.change_by_positions import Change, Regularised, directions
 from covlayers.functional.core import MatrixFunction, Method, SpectralMethod
@@ -65,7 +65,7 @@ def _exact(fn: MatrixFunction, spectrum: FactorSpectrum) -> Tensor:
 class _ByPositions:
     """What is wanted; for the derivatives ``Q``, the lengths of ``X Q`` and the values of ``f``.
 
-    They read ``x`` and ``M x M`` matrices alone. A second derivative goes through the channels.
+    They read ``x`` and ``M x M`` matrices alone. Second derivatives go through the channels.
     """
 
     @staticmethod
@@ -109,21 +109,13 @@ class _ByPositions:
         gW = Change.of(wanted.cov, x, Q, *kept).vjp(G)
         return (gW @ Q.mT) * x.shape[-1] ** -0.5, None
 
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> tuple[Tensor, ...]:
-        x, Q, lengths, L, *norm = ctx.saved_tensors
-        cov, triangle, isometric = ctx.wanted[1:]
-        T = (centered(tangent, cov.center) @ Q) * x.shape[-1] ** -0.5
-        own = Change.of(cov, x, Q, lengths, L, *norm).jvp(T)
-        own = upper_triangle(own, isometric) if triangle else own
-        others = (Q, lengths, L[..., 0, :])  # shaped as the other outputs
-        return own, *[torch.zeros_like(one) for one in others]
-
 
 _by_positions = differentiable(_ByPositions)
 
 
 def by_positions(x: Tensor, wanted: Wanted) -> Tensor:
     """The core: what is wanted of float32 or float64 features ``x (*, C, M)``."""
+    if in_forward_mode():  # a tangent may be differentiated again, as the steps of a matrix can be
+        return wanted(x)
     Y: Tensor = _by_positions(x, wanted)[0]
     return Y

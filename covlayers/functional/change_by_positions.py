@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import identity_like, regularized, trace
+from covlayers.functional._base.linalg import regularized, trace
 from covlayers.functional.covariances import centered, centered_product
 from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm
 
@@ -109,27 +109,3 @@ class Change(NamedTuple):
                 by_base = by_base + by_norm * spectrum.total(norm.slopes)
             gU.add_(U * (2 * cov.shrinkage / U.shape[-2] * by_base).unsqueeze(-2))
         return gU.mul_(lengths.unsqueeze(-2))
-
-    def jvp(self, T: Tensor) -> Tensor:
-        """The change of ``f(A)`` with the change ``T`` of ``X Q``."""
-        cov, U, lengths, spectrum, (L, norm) = self
-        row, inner = L[..., :1, 1:], U.mT @ T
-        W = U * lengths.unsqueeze(-2)
-        half = (W * row) @ T.mT + U @ ((L[..., 1:, 1:] - row) * inner) @ W.mT
-        change = cov.share * (half + half.mT)
-        of_squares = 2 * lengths * inner.diagonal(dim1=-2, dim2=-1)
-        by_base = torch.zeros_like(lengths[..., :1])
-        if cov.shrinkage is not None:
-            by_base = cov.shrinkage / U.shape[-2] * of_squares.sum(-1, keepdim=True)
-            change = change + self._matrix(by_base * L.diagonal(dim1=-2, dim2=-1))
-        if norm is not None:
-            by_norm = cov.share * (norm.slopes[..., 1:] * of_squares).sum(-1, keepdim=True)
-            by_norm = by_norm + by_base * spectrum.total(norm.slopes)
-            change = change + self._matrix(by_norm * norm.weights)
-        return change
-
-    def _matrix(self, values: Tensor) -> Tensor:
-        """The matrix with the eigenvalues ``values (*, 1 + M)``."""
-        base = values[..., :1]
-        Y = (self.U * (values[..., 1:] - base).unsqueeze(-2)) @ self.U.mT
-        return Y + base.unsqueeze(-1) * identity_like(Y)

@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 class Formulas(Protocol):
-    """What :func:`differentiable` wants: a value, what to keep of it, and two derivatives."""
+    """What :func:`differentiable` wants: a value, what to keep of it, and the derivative.
+
+    With ``jvp(ctx, *tangents)``, one entry for each output, forward mode may call it too.
+    """
 
     @staticmethod
     def forward(*inputs: Any) -> Any:
@@ -35,10 +38,6 @@ class Formulas(Protocol):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """The vector-Jacobian product, one entry for each input."""
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """The Jacobian-vector product, one entry for each output."""
 
 
 def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
@@ -74,7 +73,8 @@ def differentiable(formulas: type[Formulas]) -> Callable[..., Any]:
         forward = formulas.forward
         backward = _outside_autocast(formulas.backward)
 
-        jvp = _outside_autocast(_not_nested(formulas.jvp))
+        if hasattr(formulas, "jvp"):
+            jvp = _outside_autocast(_not_nested(formulas.jvp))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
