@@ -53,6 +53,14 @@ SCHEMAS = {
             cpu_forward cpu_backward
         """,
     },
+    "smaller_side": {
+        "metadata": f"{SURROUNDINGS} seed",
+        "rows": """
+            part what shape channels_ms positions_ms ratio at_most channels_kept positions_kept
+            channels_value_error positions_value_error channels_gradient_error
+            positions_gradient_error step_ms channels_share positions_share
+        """,
+    },
     "guarantees": {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": "property implementation outcome",

@@ -24,6 +24,8 @@ LIBRARY = str(Path(cl.__file__).parent) + os.sep
 BOUNDS = {
     "MPACovPool forward": (45, 10, 1),
     "MPACovPool backward": (18, 7, 1),
+    "MPACovPool of few positions forward": (42, 15, 1),
+    "MPACovPool of few positions backward": (18, 7, 1),
     "DecorrelatedBatchNorm forward": (50, 14, 1),
     "sqrtm with gradient": (20, 8, 1),
     "sqrtm without gradient": (20, 8, 1),
@@ -90,6 +92,8 @@ def threads(count: int) -> Iterator[None]:
 
 def subject(case: str) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """What is called, and with what."""
+    if case.startswith("MPACovPool of few"):
+        return cl.MPACovPool(), torch.randn(8, 128, 7, 7)
     if case.startswith("MPACovPool"):
         return cl.MPACovPool(), torch.randn(8, 64, 7, 7)
     if case.startswith("DecorrelatedBatchNorm"):

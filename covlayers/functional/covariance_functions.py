@@ -61,9 +61,9 @@ def covariance_function(
               + \varepsilon I, \qquad \Sigma = \tfrac1M (x - \mu)(x - \mu)^\top
 
     ``sqrtm(covariance(x))`` and its kin in one step, on whichever side costs less. With fewer
-    positions than channels, that is the :math:`M \times M` side of the positions, which is faster,
-    keeps less for the backward pass and rounds less: no small eigenvalue is resolved beside a large
-    one. For the derivation see :doc:`/derivations/smaller_side`.
+    positions than channels that is the :math:`M \times M` side of the positions, which is faster,
+    keeps less for the backward pass, and rounds less: the directions without features are not
+    looked for. For the derivation see :doc:`/derivations/smaller_side`.
 
     Without ``eps`` and ``shrinkage`` a covariance of few positions is singular, and has the finite
     regularised function that the method documents: eigenvalues below

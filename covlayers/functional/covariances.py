@@ -143,7 +143,8 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
 def few_positions(x: Tensor) -> bool:
     """Whether a function of the covariance costs less on the side of the positions."""
     C, M = x.shape[-2:]
-    return M <= tuning.SMALLER_SIDE * C and x.device.type == "cpu"
+    share, less = tuning.FEW_BY_CHANNELS
+    return share * C - less >= M and x.device.type == "cpu"
 
 
 def centered(x: Tensor, center: bool) -> Tensor:

@@ -55,7 +55,7 @@ def symmetric_gradient(grad: Tensor, n: int, isometric: bool) -> Tensor:
     i = torch.arange(n, device=grad.device)
     low, high = torch.minimum(i, i[:, None]), torch.maximum(i, i[:, None])
     G = grad.index_select(-1, (n * low - low * (low + 1) // 2 + high).flatten())
-    share = torch.where(low == high, 1.0, 0.5**0.5 if isometric else 0.5).to(G.dtype)
+    share = G.new_full((n, n), 0.5**0.5 if isometric else 0.5).fill_diagonal_(1)
     return G.reshape(*grad.shape[:-1], n, n) * share
 
 

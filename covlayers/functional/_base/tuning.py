@@ -37,6 +37,7 @@ FEW_CHANNELS, BLOCK = 16, 2**10
 are taken in blocks of BLOCK, which are added in float64: 2e-5 of the largest entry become 3e-7 at
 300,001 positions. ``python -m pytest tests/functional/test_covariance.py``"""
 
-SMALLER_SIDE = 0.75
-"""With at most this many positions for each channel, a function of a covariance costs less on the
-side of the positions. ``python -m benchmarks.smaller_side``"""
+FEW_BY_CHANNELS = 0.875, 24
+"""Positions are few, and a function of the covariance costs less on their side, if they are at most
+0.875 for each channel less 24: at 64, 128 and 256 channels the sides took equal times from 40, 115
+and 230 positions on, later or never of a published method. ``python -m benchmarks.smaller_side``"""
