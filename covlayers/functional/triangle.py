@@ -12,6 +12,10 @@ from covlayers.functional._base.tensors import (
 )
 
 
+SHORT = 2**15
+"""Below this size 32 bits count the entries of a matrix: fewer bytes of indices take less time."""
+
+
 @full_precision
 def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
     r"""The upper triangle of symmetric matrices, row by row.
@@ -45,18 +49,21 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
 def upper_triangle(A: Tensor, isometric: bool = False) -> Tensor:
     """The core of :func:`triu_vector`."""
     n = A.shape[-1]
-    row, column = torch.triu_indices(n, n, device=A.device)
+    short = torch.int32 if n < SHORT else torch.int64
+    row, column = torch.triu_indices(n, n, dtype=short, device=A.device)
     v = A.flatten(-2).index_select(-1, row * n + column)
     return v * (1 + (2**0.5 - 1) * (row != column).to(A.dtype)) if isometric else v
 
 
 def symmetric_gradient(grad: Tensor, n: int, isometric: bool) -> Tensor:
     """The gradient for a symmetric ``A``, ``(*, n, n)``, from the one for its triangle."""
-    i = torch.arange(n, device=grad.device)
-    low, high = torch.minimum(i, i[:, None]), torch.maximum(i, i[:, None])
-    G = grad.index_select(-1, (n * low - low * (low + 1) // 2 + high).flatten())
-    share = G.new_full((n, n), 0.5**0.5 if isometric else 0.5).fill_diagonal_(1)
-    return G.reshape(*grad.shape[:-1], n, n) * share
+    i = torch.arange(n, dtype=torch.int32 if n < SHORT else torch.int64, device=grad.device)
+    start = n * i - i * (i + 1) // 2  # of row i of the triangle, less i
+    share = grad.new_full(grad.shape[-1:], 0.5**0.5 if isometric else 0.5)
+    halved = grad * share.index_fill(0, (start + i).long(), 1.0)
+    position = start[:, None] + i  # of entry (i, j), where i <= j; larger than of (j, i) elsewhere
+    position = torch.minimum(position, position.mT)
+    return halved.index_select(-1, position.flatten()).reshape(*grad.shape[:-1], n, n)
 
 
 @full_precision
