@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 EXTRAS := examples test docs dev
 TORCH_VERSIONS ?= 2.11.0 2.14.1 newest
-BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead launches guarantees
+BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead smaller_side launches guarantees
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

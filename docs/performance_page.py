@@ -135,6 +135,7 @@ def scaling(results: Results) -> str:
     return f"Exponents, with {fixed} where it does not vary.\n\n{table(headings, body, words=3)}"
 
 
+BOTH_SIDES = {"channels_ms": "channels, ms", "positions_ms": "positions, ms", "ratio": "ratio"}
 PARTS: dict[str, Callable[[Results], str]] = {
     "targets": targets,
     "matrix_functions": matrix_functions,
@@ -164,6 +165,30 @@ PARTS: dict[str, Callable[[Results], str]] = {
             gpu_backward="backward",
             cpu_forward="CPU, forward",
             cpu_backward="backward",
+        ),
+    ),
+    "smaller_side": by_part(
+        layers=columns(
+            2,
+            what="",
+            shape="input",
+            **BOTH_SIDES,
+            at_most="target",
+            channels_kept="kept, channels",
+            positions_kept="positions",
+            channels_value_error="error of the value, channels",
+            positions_value_error="positions",
+            channels_gradient_error="of the gradient, channels",
+            positions_gradient_error="positions",
+        ),
+        few=columns(2, what="", shape="input", **BOTH_SIDES),
+        network=columns(
+            2,
+            what="",
+            shape="input",
+            **BOTH_SIDES,
+            channels_share="share of a step, channels",
+            positions_share="positions",
         ),
     ),
     "data_parallel": columns(

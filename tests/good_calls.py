@@ -20,6 +20,7 @@ GOOD: dict[str, dict[str, object]] = {
     "shrink": {"cov": A, "shrinkage": 0.1},
     "triu_matrix": {"v": V, "n": 3},
     "covariance": {"x": X},
+    "covariance_function": {"x": X},
     "gaussian_embedding": {"x": X},
     "cross_covariance": {"x": X, "y": X.flip(-1)},
     "solve_lyapunov": {"S": A, "Q": A},

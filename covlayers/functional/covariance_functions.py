@@ -96,10 +96,10 @@ def covariance_function(
         ConvergenceError: as :func:`sqrtm`.
 
     Example:
-        >>> x = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
-        >>> covariance_function(3 * x, side="positions")
-        tensor([[3., 0.],
-                [0., 0.]])
+        >>> x = torch.randn(256, 49)
+        >>> Y = covariance_function(x, eps=1e-5)
+        >>> torch.allclose(Y @ Y, covariance(x, eps=1e-5), atol=1e-5)
+        True
 
     Reference:
         :cite:t:`higham2008functions`, theorem 1.35.

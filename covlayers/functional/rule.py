@@ -48,7 +48,7 @@ class Backward(ABC):
         return recorded(lambda A: self.apply((fn,), method, A)[0], A)
 
     def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula | None:
-        """The derivative from a spectrum of few positions, None where there is no formula."""
+        """How ``fn`` by ``method`` changes, from its values ``(*, 1 + M)``; None if unknown."""
         return None
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_flag, choose
+from covlayers.functional._base.checks import check_choice, check_flag, choose
 from covlayers.functional._base.tensors import check_square, check_tensor, full
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariance_functions import cell_of_few_positions, chosen_function
+from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions, chosen_function
 from covlayers.functional.covariances import few_positions
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
@@ -51,7 +51,8 @@ def select(
 
     Args:
         A: the matrices :math:`A`.
-        function: :math:`f`, as for :func:`covariance_function`.
+        function: :math:`f`: ``"sqrtm"``, ``"invsqrtm"``, ``"logm"``, a real number for the power,
+            or a :class:`MatrixFunction`.
         method: as for :func:`sqrtm`.
         backward: as for :func:`sqrtm`.
         of_covariance: whether ``A`` are features :math:`(*, C, M)`, of whose covariance
@@ -78,6 +79,7 @@ def select(
     fn = chosen_function(function)
     asked, rule = check_cell((fn,), method, backward)
     check_flag("of_covariance", of_covariance)
+    check_choice("side", side, SIDES)
     if of_covariance:
         check_tensor("A", A, 2)
         cell = cell_of_few_positions(fn, asked, rule, side)

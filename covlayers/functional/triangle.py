@@ -11,7 +11,6 @@ from covlayers.functional._base.tensors import (
     full_precision,
 )
 
-
 SHORT = 2**15
 """Below this size 32 bits count the entries of a matrix: fewer bytes of indices take less time."""
 

@@ -23,6 +23,7 @@ CALLS = GOOD | SELECT
 MISSHAPEN: dict[tuple[str, str], tuple[Tensor, ...]] = {
     ("triu_matrix", "v"): (V[..., 1:], V[..., :0]),
     ("covariance", "x"): (X[..., :1], X[..., :0]),
+    ("covariance_function", "x"): (X[..., :1], X[..., :0]),
     ("gaussian_embedding", "x"): (X[..., :1], X[..., :0]),
     ("cross_covariance", "y"): (X[..., 1:], X[..., :0]),
     ("solve_lyapunov", "Q"): (spd(2, n=2), spd(2, n=4)),

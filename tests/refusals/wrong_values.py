@@ -39,7 +39,7 @@ COUNTS = """
 FLAGS = """
     center isometric affine track_running_stats channel position spatial_attention
     channel_attention temporal_conv class_token learnable frozen refine
-    bias published
+    bias published of_covariance
 """
 
 
@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("shrinkage", "alpha", "momentum"), SHARE),
     **dict.fromkeys(("mean_weight", "min_gap", "max_slope", "broadening"), ABOVE_0),
     "lower": (0.0, *SHARE),
-    **dict.fromkeys(("kind", "vectorize", "level", "fusion", "solver"), WORD),
+    **dict.fromkeys(("kind", "vectorize", "level", "fusion", "solver", "side"), WORD),
     "statistics": (("nonsense",), (), ("bw", "bw"), (3,), "nonsense", 3, None),
     "function": ("nonsense", math.nan, True, None, [1]),
     "method": ("nonsense", "Pade", 3, F.Pade, F.Smith(), None),

@@ -126,7 +126,7 @@ class NormalisedMethod(DirectMethod):
         return tuple(outputs), Spectrum(torch.maximum(values, noise), vectors)
 
     def values_on(self, fn: MatrixFunction, spectrum: FactorSpectrum) -> Tensor:
-        """The values ``(*, 1 + M)`` of the approximate root of a matrix of such a spectrum."""
+        """The approximate ``fn`` of the values of a ``spectrum``, ``(*, 1 + M)``."""
         values = spectrum.values
         s = self._norm_of(values, spectrum.total)[0]
         f = s**fn.exponent * self.approximate((fn,), (values / s)[..., None, None])[0][..., 0, 0]
@@ -135,7 +135,7 @@ class NormalisedMethod(DirectMethod):
     def derivative_on(
         self, fn: MatrixFunction, values: Tensor, total: Callable[[Tensor], Tensor]
     ) -> Derivative:
-        """The derivative of the steps; ``total`` sums over all eigenvalues, some occur often."""
+        """Of the steps for ``fn`` at ``values (*, n)``; ``total`` adds up all: some occur often."""
         s, slope_of_s = self._norm_of(values, total)
         power = fn.exponent
         x = values.double() / s

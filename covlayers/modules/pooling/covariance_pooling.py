@@ -184,7 +184,7 @@ class CovPool(nn.Module):
     @full_precision
     def _pool(self, x: Tensor) -> Tensor:
         # in evaluation a network that has seen little may have features far from their scale
-        if self.training and not (compiling() or self._looked):
+        if self.training and x.numel() and not (compiling() or self._looked):
             self._looked = look(self, self.eps, x.detach().var(-1, correction=0))
         cell = self._cell
         alone = self.mean_weight is None

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from covlayers import functional as F
+from covlayers.functional.covariance_functions import SIDES
 from tests.reliability.fuzzing.calls import Call, Claim, arrays, claim, eps_of
 from tests.reliability.fuzzing.drawn_settings import settings_of_calls
 from tests.reliability.fuzzing.references import covariance, norms, shrunk
@@ -28,7 +29,7 @@ def too_few(center: bool, M: int) -> type[Exception] | None:
 
 @st.composite
 def of_features(draw: Draw, name: str) -> Call:
-    """The covariance, the covariance with others, and the embedding of a Gaussian."""
+    """The covariance, its first power, the covariance with others, the embedding of a Gaussian."""
     setting = draw(settings_of_calls)
     drawn = draw(features(positions=range(21)))
     tensors = {"x": drawn.of(setting)}
@@ -41,6 +42,8 @@ def of_features(draw: Draw, name: str) -> Call:
         options["mean_weight"] = draw(st.floats(0.01, 2))
     else:
         options["center"] = draw(flag)
+    if name == "covariance_function":
+        options |= {"function": 1.0, "side": draw(st.sampled_from(SIDES))}
     center = bool(options.get("center", True))
     x, *others = arrays(tensors.values())
     y = others[0] if others else x
@@ -156,6 +159,7 @@ def affine(draw: Draw, name: str) -> Call:
 
 STATISTICS = {
     "covariance": of_features("covariance"),
+    "covariance_function": of_features("covariance_function"),
     "cross_covariance": of_features("cross_covariance"),
     "gaussian_embedding": of_features("gaussian_embedding"),
     "shrink": shrink(),
