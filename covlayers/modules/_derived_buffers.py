@@ -52,13 +52,10 @@ class DerivedBuffers(StatisticBuffers):
                 exporting() or all(now is then for now, then in zip(sources, known, strict=True))
             )
         # What changes whenever a tensor does; where torch keeps no count, never equal twice.
-        stamps: list[object] = [
-            object()
-            if one.is_inference() or wrapped(one)
-            else (id(one), one.data_ptr(), one._version)
-            for one in sources
-        ]
-        stamps += [self.eps, self.shrinkage]
+        stamps: list[object] = [self.eps, self.shrinkage]
+        for one in sources:
+            counted = not (one.is_inference() or wrapped(one))
+            stamps += (id(one), one.data_ptr(), one._version) if counted else (object(),)
         if known is None or stamps != self._stamps:
             self.outdate()
             if transformed():

@@ -1,7 +1,7 @@
 """Normalisation by a matrix function of the batch covariance."""
 
 from collections.abc import Callable
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -41,7 +41,8 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
         """Normalise ``(N, C, *)``."""
         check_channels("x", x, "num_features", self.num_features)
         if not self.uses_batch:
-            mean, W = self.running_mean, self.evaluation_matrix()
+            mean: Any = self._buffers["running_mean"]
+            W = self.evaluation_matrix()
             if torch.is_grad_enabled():  # the next update must not touch what a gradient needs
                 mean, W = mean.clone(), W.clone()
             return affine_transform(x, self.weight, self.bias, mean, W)
@@ -74,10 +75,17 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
                 "evaluation_matrix needs track_running_stats=True, got False when the layer was "
                 "built; its matrix depends on each batch."
             )
-        return self.eval_matrix if self.refresh() else self._matrix(*self.sources())
+        if not self.refresh():
+            return self._matrix(*self.sources())
+        matrix: Any = self._buffers["eval_matrix"]
+        return matrix
 
     def sources(self) -> tuple[Tensor, ...]:
-        return (self.running_cov, self.running_mean) if self.track_running_stats else ()
+        if not self.track_running_stats:
+            return ()
+        # By name a module looks in three places, which in evaluation is a tenth of the time.
+        buffers: dict[str, Any] = self._buffers
+        return buffers["running_cov"], buffers["running_mean"]
 
     def derivable(self) -> bool:
         return self.track_running_stats and not self.training
