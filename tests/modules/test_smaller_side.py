@@ -151,3 +151,8 @@ def test_where_the_positions_have_no_meaning() -> None:
     pool = CovPool(128)
     pool.mean_weight = 0.5  # which takes the channels from now on
     assert torch.equal(pool(x), CovPool(128, mean_weight=0.5)(x))
+    pool = CovPool(128)
+    pool.side = "channels"
+    assert torch.equal(pool(x), CovPool(128, side="channels")(x))
+    pool.function = CovPool(function="log").function
+    assert torch.equal(pool(x), CovPool(128, function="log", side="channels")(x))

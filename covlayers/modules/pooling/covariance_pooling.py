@@ -186,9 +186,10 @@ class CovPool(nn.Module):
         # in evaluation a network that has seen little may have features far from their scale
         if self.training and x.numel() and not (compiling() or self._looked):
             self._looked = look(self, self.eps, x.detach().var(-1, correction=0))
-        cell = self._cell
-        alone = self.mean_weight is None
-        if cell is not None and alone and (self.side == "positions" or few_positions(x)):
+        cell, side = self._cell, self.side  # of the options that the layer was built with
+        known = cell is not None and cell.fn is self.function and self.mean_weight is None
+        if known and side != "channels" and (side == "positions" or few_positions(x)):
+            assert cell is not None
             cov = Regularised(True, self.eps, self.shrinkage)
             triangle = self.vectorize != "full"
             wanted = Wanted(cell, cov, triangle, self.vectorize == "isometric")
