@@ -24,7 +24,7 @@ LIBRARY = str(Path(cl.__file__).parent) + os.sep
 BOUNDS = {
     "MPACovPool forward": (45, 10, 1),
     "MPACovPool backward": (18, 7, 1),
-    "MPACovPool of few positions forward": (42, 15, 1),
+    "MPACovPool of few positions forward": (45, 15, 1),
     "MPACovPool of few positions backward": (18, 7, 1),
     "DecorrelatedBatchNorm forward": (50, 14, 1),
     "sqrtm with gradient": (20, 8, 1),

@@ -36,9 +36,9 @@ def cell_of_few_positions(
     cell = cell_by_positions(fn, exact, rule)
     if side == "positions" and cell is None:
         raise UnsupportedError(
-            f"side='positions' has no formula for {method} with {rule}; take a SpectralMethod with "
-            "Loewner or a gap rule, a published method (NewtonSchulz, Taylor, Pade) with one of "
-            "these, Lyapunov or Autograd, or side='channels'."
+            f"side='positions' has no formula for {method} with {rule}; take Eigh with Loewner, "
+            "Lyapunov or a gap rule, a published method (NewtonSchulz, Taylor, Pade) with one of "
+            "these or Autograd, or side='channels'."
         )
     return None if side == "channels" else cell
 
@@ -62,8 +62,8 @@ def covariance_function(
 
     ``sqrtm(covariance(x))`` and its kin in one step, on whichever side costs less. With fewer
     positions than channels that is the :math:`M \times M` side of the positions, which is faster,
-    keeps less for the backward pass, and rounds less: the directions without features are not
-    looked for. For the derivation see :doc:`/derivations/smaller_side`.
+    keeps less for the backward pass, and for a root rounds less: the directions without features
+    are not looked for. For the derivation see :doc:`/derivations/smaller_side`.
 
     Without ``eps`` and ``shrinkage`` a covariance of few positions is singular, and has the finite
     regularised function that the method documents: eigenvalues below

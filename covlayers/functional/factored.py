@@ -50,14 +50,16 @@ class FactorSpectrum(NamedTuple):
         return torch.cat([self.base, self.squares + self.base], -1)
 
     def raised(self, fn: MatrixFunction) -> "FactorSpectrum":
-        """With ``b`` out of the rounding noise, if it is zero and ``fn`` one of positive matrices.
+        r"""With ``b`` out of the rounding noise, if ``fn`` is one of positive matrices.
 
-        Any other ``b`` is exact, however small beside the largest eigenvalue.
+        That is :math:`\epsilon \lambda_{\max}` where ``b`` is zero, or as good as zero: at most
+        :math:`\epsilon^2 \lambda_{\max}`. Any larger ``b`` is exact.
         """
         if not fn.positive:
             return self
         floor = rounding_of(self.squares.amax(-1, keepdim=True).detach())
-        return self._replace(base=torch.where(self.base > 0, self.base, floor))
+        least = torch.finfo(floor.dtype).eps * floor
+        return self._replace(base=torch.where(self.base > least, self.base, floor))
 
     def total(self, of_each: Tensor) -> Tensor:
         """The sum over all eigenvalues of ``of_each (*, 1 + M)``, ``(*, 1)``."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_choice, check_flag, choose
-from covlayers.functional._base.tensors import check_square, check_tensor, full
+from covlayers.functional._base.tensors import check_positions, check_square, check_tensor, full
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions, chosen_function
@@ -82,6 +82,7 @@ def select(
     check_choice("side", side, SIDES)
     if of_covariance:
         check_tensor("A", A, 2)
+        check_positions("A", A, 1)
         cell = cell_of_few_positions(fn, asked, rule, side)
         if cell is not None and (side == "positions" or few_positions(A)):
             C, M = A.shape[-2:]

@@ -156,3 +156,30 @@ def test_where_the_positions_have_no_meaning() -> None:
     assert torch.equal(pool(x), CovPool(128, side="channels")(x))
     pool.function = CovPool(function="log").function
     assert torch.equal(pool(x), CovPool(128, function="log", side="channels")(x))
+    pool.side = "positions"
+    assert torch.equal(pool(x), CovPool(128, function="log", side="positions")(x))
+    pool.function, pool.method = CovPool().function, ISQRTCovPool().method
+    assert torch.equal(pool(x), ISQRTCovPool(128, side="positions")(x))
+    pool.side = "rows"
+    with pytest.raises(InvalidValueError, match="side"):
+        pool(x)
+    pool.side = "positions"
+    pool.mean_weight = 1.0
+    with pytest.raises(UnsupportedError, match="got mean_weight"):
+        pool(x)
+
+
+def test_a_layer_stored_by_an_older_version_is_loaded() -> None:
+    pool, x = CovPool(128), torch.randn(2, 128, 9)
+    expected = pool(x)
+    for name in ("_asked", "_cell", "side"):
+        del pool.__dict__[name]
+    assert torch.equal(pickle.loads(pickle.dumps(pool))(x), expected)
+
+
+@each_pool
+def test_any_size_of_the_batch_is_exported(name: str) -> None:
+    pool, x = POOLS[name](64).eval(), torch.randn(3, 64, 2, 2)
+    program = torch.export.export(pool, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    other = torch.randn(5, 64, 2, 2)
+    torch.testing.assert_close(program.module()(other), pool(other), rtol=1e-3, atol=1e-3)

@@ -34,7 +34,8 @@ class GapRule(Rule):
 
     A subclass offers ``inverse_gaps``. Serves every matrix function and
     :func:`~covlayers.functional.eigh`. A surrogate has no second derivative, and asking for one
-    raises.
+    raises. It looks at each pair by itself: with few positions
+    :func:`~covlayers.functional.covariance_function` leaves all but one of the equal values out.
 
     Example:
         >>> class FarGaps(GapRule):

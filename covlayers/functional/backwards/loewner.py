@@ -51,7 +51,8 @@ class Loewner(Rule):
     def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula:
         def formula(spectrum: FactorSpectrum, _: Tensor) -> Derivative:
             values = spectrum.raised(fn).values
-            return Derivative(fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2)))
+            L = fn.divided_difference(values.unsqueeze(-1), values.unsqueeze(-2))
+            return Derivative(L.expand(*values.shape, values.shape[-1]))
 
         return formula
 

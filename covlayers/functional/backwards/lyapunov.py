@@ -82,6 +82,7 @@ class Lyapunov(Rule):
     def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula:
         def formula(spectrum: FactorSpectrum, f: Tensor) -> Derivative:
             norm = spectrum.norm(spectrum.values).sqrt() if fn == SQRT else spectrum.norm(f)
+            f = torch.minimum(f, norm)  # f(b) may be larger where no direction has it
             return Derivative(self._factor(fn, f.unsqueeze(-1), norm.unsqueeze(-1)))
 
         return formula

@@ -63,6 +63,6 @@ def choose_cell(
             "side='positions' takes a matrix function of the covariance alone, got "
             f"{'a module' if alone else 'mean_weight'}; take side='channels' beside it."
         )
-    if not isinstance(function, MatrixFunction):
+    if not (alone and isinstance(function, MatrixFunction)):
         return None
     return cell_of_few_positions(function, method, backward, side)

@@ -17,7 +17,7 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
-from covlayers.functional.by_positions import Wanted, by_positions
+from covlayers.functional.by_positions import Cell, Wanted, by_positions
 from covlayers.functional.change_by_positions import Regularised
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariances import centered_product, few_positions
@@ -107,7 +107,11 @@ class CovPool(nn.Module):
         :cite:t:`wang2017g2denet` (mean).
     """
 
+    # of a layer that an older version has stored
+    side = "auto"
     _looked = False
+    _asked: tuple[object, ...] | None = None
+    _cell: Cell | None = None
 
     eps: float = in_range(0)
     shrinkage: float | None = in_range(0, 1, optional=True)
@@ -151,8 +155,8 @@ class CovPool(nn.Module):
         self._rule = self.backward or OWN_RULE
         self.function = choose_function(function, self.method, self.backward)
         self.side = side
-        alone = mean_weight is None
-        self._cell = choose_cell(self.function, self.method, self.backward, side, alone)
+        asked = (self.function, self.method, self.backward, side, mean_weight is None)
+        self._cell, self._asked = choose_cell(*asked), asked
         self.reduction: nn.Module = nn.Flatten(2)
         if in_channels is not None and reduced_channels is not None:
             self.reduction = Reduction(in_channels, reduced_channels, **factory)
@@ -186,14 +190,15 @@ class CovPool(nn.Module):
         # in evaluation a network that has seen little may have features far from their scale
         if self.training and x.numel() and not (compiling() or self._looked):
             self._looked = look(self, self.eps, x.detach().var(-1, correction=0))
-        cell, side = self._cell, self.side  # of the options that the layer was built with
-        known = cell is not None and cell.fn is self.function and self.mean_weight is None
-        if known and side != "channels" and (side == "positions" or few_positions(x)):
-            assert cell is not None
+        alone = self.mean_weight is None
+        asked = (self.function, self.method, self.backward, self.side, alone)
+        if not compiling() and asked != self._asked:  # an option was set
+            self._cell, self._asked = choose_cell(*asked), asked
+        cell = self._cell
+        if cell is not None and (self.side == "positions" or few_positions(x)):
             cov = Regularised(True, self.eps, self.shrinkage)
-            triangle = self.vectorize != "full"
-            wanted = Wanted(cell, cov, triangle, self.vectorize == "isometric")
-            return by_positions(x, wanted).flatten(1)  # (N, out_features)
+            wanted = Wanted(cell, cov, self.vectorize != "full", self.vectorize == "isometric")
+            return by_positions(x, wanted).flatten(1)
         A = regularized(centered_product(x, None), self.eps, self.shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)
