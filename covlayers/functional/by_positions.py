@@ -18,10 +18,11 @@ from torch import Tensor
 
 from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import compiling, differentiable, in_forward_mode
-from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._base.linalg import nonzero, symmetric
 from covlayers.functional.backwards.autograd import Autograd
-from covlayers.functional.change_by_positions import Change, Regularised, directions, scaled
+from covlayers.functional.change_by_positions import Change, Regularised, directions
 from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.covariances import centered
 from covlayers.functional.factored import FactorSpectrum
 from covlayers.functional.methods import Eigh
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -73,12 +74,13 @@ class _ByPositions:
     @staticmethod
     def forward(x: Tensor, wanted: Wanted) -> tuple[Tensor, ...]:
         (fn, method, _), cov, triangle, isometric = wanted
-        z, peak = scaled(x, cov.center)
+        z = centered(x, cov.center)
         # In float64 no direction is mixed with a longer one; on a CPU that costs next to nothing.
         wide = z.double() if z.device.type == "cpu" else z
-        Q = decompose(wide.mT @ wide).vectors.to(z.dtype)
-        U, lengths = directions(z @ Q)
-        lengths = (lengths * peak).squeeze(-2) * x.shape[-1] ** -0.5  # of the columns of X Q
+        squares, Q, _ = decompose(wide.mT @ wide)
+        Q, size = Q.to(z.dtype), nonzero(squares[..., -1:], z.dtype).sqrt().to(z.dtype)
+        U, lengths = directions(z, Q, size)
+        lengths = lengths * x.shape[-1] ** -0.5  # of the columns of X Q
         spectrum = cov.spectrum(lengths, x.shape[-2])
         values_on = method.values_on if isinstance(method, NormalisedMethod) else _exact
         f = values_on(fn, spectrum)
@@ -119,9 +121,10 @@ _by_positions = differentiable(_ByPositions)
 
 def by_positions(x: Tensor, wanted: Wanted) -> Tensor:
     """The core: what is wanted of float32 or float64 features ``x (*, C, M)``."""
-    # A tangent may be differentiated again, as the steps of a matrix can be. And the compiler fixes
-    # the batch size where it traces the derivative of the steps on eigenvalues.
-    if in_forward_mode() or (compiling() and isinstance(wanted.cell.rule, Autograd)):
+    # A tangent may be differentiated again, as the steps of a matrix can be. The compiler fixes the
+    # batch size where it traces the derivative of the steps on eigenvalues.
+    traced = compiling() and isinstance(wanted.cell.rule, Autograd)
+    if traced or in_forward_mode() or x.shape[-2] == 0:
         return wanted(x)
     Y: Tensor = _by_positions(x, wanted)[0]
     return Y

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import largest, nonzero, regularized, trace
+from covlayers.functional._base.linalg import nonzero, regularized, trace
 from covlayers.functional.covariances import centered, centered_product
 from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm
 
@@ -53,19 +53,16 @@ class Regularised(NamedTuple):
         return FactorSpectrum(squares, base, C - squares.shape[-1])
 
 
-def scaled(x: Tensor, center: bool) -> tuple[Tensor, Tensor]:
-    """Centred features over their largest magnitude, so that no square overflows, and that."""
-    z = centered(x, center)
-    peak = nonzero(largest(z))[..., None, None]
-    return z / peak, peak
+def directions(z: Tensor, Q: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns of ``z Q`` at length one or zero, ``(*, C, M)``, and their lengths ``(*, M)``.
 
-
-def directions(W: Tensor) -> tuple[Tensor, Tensor]:
-    """The columns of ``W (*, C, M)`` at length one or zero, and their lengths ``(*, 1, M)``."""
-    lengths = torch.linalg.vector_norm(W, dim=-2, keepdim=True)
+    ``size``, ``(*, 1)`` and not zero, is about the largest length, so that no square overflows.
+    """
+    W = z @ (Q / size.unsqueeze(-1))
+    lengths = W.square().sum(-2, keepdim=True).sqrt()  # a fifth of the time of vector_norm
     rounding = ROUNDINGS * torch.finfo(W.dtype).eps * lengths.amax(-1, keepdim=True)
     lengths = lengths.where(~(lengths <= rounding), 0.0)  # NaN stays
-    return W * torch.where(lengths == 0, 0.0, 1 / lengths), lengths
+    return W * torch.where(lengths == 0, 0.0, 1 / lengths), lengths.squeeze(-2) * size
 
 
 class Change(NamedTuple):
@@ -90,7 +87,7 @@ class Change(NamedTuple):
     ) -> "Change":
         """From what is kept."""
         norm = None if weights is None or by_values is None else ThroughNorm(weights, by_values)
-        U = directions(scaled(x, cov.center)[0] @ Q)[0]
+        U = directions(centered(x, cov.center), Q, nonzero(lengths.amax(-1, keepdim=True)))[0]
         spectrum = cov.spectrum(lengths, x.shape[-2])
         return cls(cov, U, lengths, spectrum, Derivative(L, norm))
 
@@ -100,7 +97,7 @@ class Change(NamedTuple):
         absent = lengths.unsqueeze(-2) == 0  # what is no direction may have no finite slope
         row = L[..., :1, 1:].masked_fill(absent, 0.0)
         D = (L[..., 1:, 1:] - row).masked_fill(absent | absent.mT, 0.0)
-        P = G @ U
+        P = (U.mT @ G).mT  # as G is symmetric; it costs less than G U
         inner = U.mT @ P
         gU = P.mul_(row).add_(U @ (D * inner)).mul_(2 * cov.share)
 
