@@ -79,10 +79,11 @@ def whitening_matrix(draw: Draw) -> Call:
         allowed = (noise(setting, n) + 2 * rounding(setting)) * condition * n**0.5
         rows = norms(W, 1)
         lead = np.abs(W).max(-1) - W.max(-1)
+        share = 1e-3 * np.abs(W).max((-2, -1))  # within which the first entry is positive
         return [
             Claim(W @ P @ W.swapaxes(-1, -2), np.broadcast_to(np.eye(n), P.shape), allowed),
             Claim(rows, values[..., ::-1] ** -0.5, allowed * norms(rows, 1), 1),
-            Claim(lead, np.zeros_like(lead), allowed * norms(rows, 1), 1),
+            Claim(lead, np.zeros_like(lead), allowed * norms(rows, 1) + share, 1),
         ]
 
     return Call(
