@@ -39,5 +39,5 @@ are taken in blocks of BLOCK, which are added in float64: 2e-5 of the largest en
 
 FEW_BY_CHANNELS = 0.875, 24
 """Positions are few, and a function of the covariance costs less on their side, if they are at most
-0.875 for each channel less 24: at 64, 128 and 256 channels the sides took equal times from 40, 115
-and 230 positions on, later or never of a published method. ``python -m benchmarks.smaller_side``"""
+0.875 for each channel less 24: at 64, 128 and 256 channels the sides take equal times from 38, 104
+and 210 positions on, or from more, by the method. ``python -m benchmarks.smaller_side``"""
