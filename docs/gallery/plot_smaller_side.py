@@ -132,11 +132,11 @@ for text, aligned in (("auto: positions ", "right"), (" channels", "left")):
 _ = figure.legend(loc="outside lower center", ncols=2)
 
 # %%
-# **Few positions cost less.** At a quarter as many positions as channels a step takes less than half
-# of the time. The gain ends before there are as many positions as channels, as the cost of an
+# **Few positions cost less.** At a quarter as many positions as channels a step takes less than
+# half of the time. The gain ends before there are as many positions as channels, as the cost of an
 # eigendecomposition of :math:`M \times M` grows with :math:`M^3`.
 #
 # **They round less, however many they are.** The channels have to find small eigenvalues, of the
 # features or ``eps`` itself, beside the largest one, and its rounding is as large as they are. The
-# positions read the eigenvalues off the lengths of vectors, in which nothing cancels, and ``eps`` is
-# exact. The error is a few roundings of float32, for the steep spectrum too.
+# positions read the eigenvalues off the lengths of vectors, in which nothing cancels, and ``eps``
+# is exact. The error is a few roundings of float32, for the steep spectrum too.
