@@ -23,7 +23,6 @@ from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.change_by_positions import Change, Regularised, directions
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariances import centered
-from covlayers.functional.factored import FactorSpectrum
 from covlayers.functional.methods import Eigh
 from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.rule import Backward
@@ -61,10 +60,6 @@ def cell_by_positions(fn: MatrixFunction, method: Method, rule: Backward) -> Cel
     return None if rule.on_factor(fn, method) is None else Cell(fn, method, rule)
 
 
-def _exact(fn: MatrixFunction, spectrum: FactorSpectrum) -> Tensor:
-    return spectrum.exact(fn)
-
-
 class _ByPositions:
     """What is wanted; for the derivatives ``Q``, the lengths of ``X Q`` and the values of ``f``.
 
@@ -82,8 +77,10 @@ class _ByPositions:
         U, lengths = directions(z, Q, size)
         lengths = lengths * x.shape[-1] ** -0.5  # of the columns of X Q
         spectrum = cov.spectrum(lengths, x.shape[-2])
-        values_on = method.values_on if isinstance(method, NormalisedMethod) else _exact
-        f = values_on(fn, spectrum)
+        if isinstance(method, NormalisedMethod):
+            f = method.values_on(fn, spectrum)
+        else:
+            f = spectrum.exact(fn)
         base = f[..., :1]
         Y = (U * (f[..., 1:] - base).unsqueeze(-2)) @ U.mT
         Y.diagonal(dim1=-2, dim2=-1).add_(base)

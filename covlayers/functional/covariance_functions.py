@@ -4,14 +4,14 @@ import math
 
 from torch import Tensor
 
-from covlayers.functional._base.checks import check_choice, check_flag, check_number, choose
+from covlayers.functional._base.checks import check_choice, check_number, choose
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.tensors import check_positions, check_tensor, full_precision
+from covlayers.functional._base.tensors import full_precision
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.by_positions import Cell, Wanted, by_positions, cell_by_positions
 from covlayers.functional.change_by_positions import Regularised
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import few_positions
+from covlayers.functional.covariances import check_features, few_positions
 from covlayers.functional.functions import INVSQRT, LOG, SQRT, power
 from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.methods import Auto, Eigh
@@ -104,17 +104,12 @@ def covariance_function(
     Reference:
         :cite:t:`higham2008functions`, theorem 1.35.
     """
-    check_tensor("x", x, 2)
-    check_flag("center", center)
-    check_positions("x", x, 2 if center else 1)
-    check_number("eps", eps, 0)
-    if shrinkage is not None:
-        check_number("shrinkage", shrinkage, 0, 1)
+    check_features(x, center, eps, shrinkage)
     fn = chosen_function(function)
     chosen, rule = check_cell((fn,), method, backward)
     cell = cell_of_few_positions(fn, chosen, rule, side)
     cov = Regularised(center, eps, shrinkage)
-    if cell is not None and (side == "positions" or few_positions(x)):
+    if cell is not None and few_positions(x, side):
         return by_positions(x, Wanted(cell, cov))
     return (rule or OWN_RULE).apply((fn,), chosen, cov(x))[0]
 

@@ -52,12 +52,7 @@ def covariance(
         tensor([[1., 0.],
                 [0., 0.]])
     """
-    check_tensor("x", x, 2)
-    check_flag("center", center)
-    check_positions("x", x, 2 if center else 1)
-    check_number("eps", eps, 0)
-    if shrinkage is not None:
-        check_number("shrinkage", shrinkage, 0, 1)
+    check_features(x, center, eps, shrinkage)
     return regularized(centered_product(x, None, center), eps, shrinkage)
 
 
@@ -140,11 +135,22 @@ def _products(x: Tensor, y: Tensor) -> Tensor:
     return total + x[..., whole:] @ y[..., whole:].mT
 
 
-def few_positions(x: Tensor) -> bool:
-    """Whether a function of the covariance costs less on the side of the positions."""
+def check_features(x: Tensor, center: bool, eps: float, shrinkage: float | None) -> None:
+    """Features and the options of their covariance."""
+    check_tensor("x", x, 2)
+    check_flag("center", center)
+    check_positions("x", x, 2 if center else 1)
+    check_number("eps", eps, 0)
+    if shrinkage is not None:
+        check_number("shrinkage", shrinkage, 0, 1)
+
+
+def few_positions(x: Tensor, side: str) -> bool:
+    """Whether the side of the positions is asked for, or left open and costs less."""
     C, M = x.shape[-2:]
     share, less = tuning.FEW_BY_CHANNELS
-    return share * C - less >= M and x.device.type == "cpu"
+    few = share * C - less >= M and x.device.type == "cpu"
+    return side == "positions" or (few and side == "auto")
 
 
 def centered(x: Tensor, center: bool) -> Tensor:

@@ -84,7 +84,7 @@ def select(
         check_tensor("A", A, 2)
         check_positions("A", A, 1)
         cell = cell_of_few_positions(fn, asked, rule, side)
-        if cell is not None and (side == "positions" or few_positions(A)):
+        if cell is not None and few_positions(A, side):
             C, M = A.shape[-2:]
             return Selection(
                 cell.method,

@@ -16,6 +16,7 @@ from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
 from covlayers.functional.by_positions import cell_by_positions
 from covlayers.functional.functions import INVSQRT, LOG, SQRT, power
+from tests.properties import relative_error
 
 C = 8
 POSITIONS = (2, 5, 8, 11)  # fewer than channels, as many, and more
@@ -65,12 +66,6 @@ def both(x: Tensor, *args: object, **options: object) -> list[list[Tensor]]:
     return found
 
 
-def apart(one: Tensor, other: Tensor) -> float:
-    """The worst relative distance of a batch."""
-    distance = torch.linalg.matrix_norm(one.double() - other.double())
-    return float((distance / torch.linalg.matrix_norm(other.double())).max())
-
-
 @CELLS
 @pytest.mark.parametrize("M", POSITIONS)
 def test_both_sides_agree(method: str, rule: str, M: int) -> None:
@@ -81,8 +76,8 @@ def test_both_sides_agree(method: str, rule: str, M: int) -> None:
                 options = {"method": method, "backward": rule, "center": center}
                 options |= {"eps": 0.1, "shrinkage": shrinkage}
                 full, small = both(x, fn, **options)
-                assert apart(small[0], full[0]) < 1e-12, (fn, shrinkage, center)
-                assert apart(small[1], full[1]) < 1e-10, (fn, shrinkage, center)
+                assert relative_error(small[0], full[0]) < 1e-12, (fn, shrinkage, center)
+                assert relative_error(small[1], full[1]) < 1e-10, (fn, shrinkage, center)
 
 
 def test_what_knows_no_formula_is_refused() -> None:
@@ -132,7 +127,7 @@ def test_published_methods_are_their_formula(M: int) -> None:
     for (name, method), value in expected.items():
         for side in ("channels", "positions"):
             found = F.covariance_function(x, name, eps=0.01, method=method, side=side)
-            assert apart(found, value) < 1e-12, (name, method, side)
+            assert relative_error(found, value) < 1e-12, (name, method, side)
 
 
 def exact(x: Tensor, name: str, eps: float, G: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,8 +175,8 @@ def test_float32_keeps_its_digits(kind: str, eps: float) -> None:
         leaf = x.clone().requires_grad_()
         Y = F.covariance_function(leaf, eps=own, side="positions")
         (grad,) = torch.autograd.grad(Y, leaf, G)
-        assert apart(Y.detach(), value) < 1e-5, (M, scale)
-        assert apart(grad, gradient) < 2e-5, (M, scale)
+        assert relative_error(Y.detach(), value) < 1e-5, (M, scale)
+        assert relative_error(grad, gradient) < 2e-5, (M, scale)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -194,8 +189,8 @@ def test_no_eps_gives_the_documented_regularisation(M: int, name: str, dtype: to
     Y = F.covariance_function(leaf, name, side="positions")
     (grad,) = torch.autograd.grad(Y, leaf, G)
     rounding = 100 * torch.finfo(dtype).eps
-    assert apart(Y.detach(), value) < rounding
-    assert apart(grad, gradient) < rounding
+    assert relative_error(Y.detach(), value) < rounding
+    assert relative_error(grad, gradient) < rounding
 
 
 def test_no_features_have_the_function_of_zero() -> None:
@@ -228,8 +223,8 @@ def test_no_scale_overflows_before_the_covariance_does(scale: float) -> None:
     exact_x = x.detach().double().requires_grad_()
     exact_Y = F.covariance_function(exact_x, eps=eps, side="positions")
     (exact_grad,) = torch.autograd.grad(exact_Y, exact_x, weights(200, 200))
-    assert apart(Y.detach(), exact_Y.detach()) < 1e-5
-    assert apart(grad, exact_grad) < 1e-4
+    assert relative_error(Y.detach(), exact_Y.detach()) < 1e-5
+    assert relative_error(grad, exact_grad) < 1e-4
 
 
 @pytest.mark.parametrize("method", ["eigh", "pade", "newton_schulz"])
@@ -238,7 +233,7 @@ def test_the_lyapunov_rule_with_more_positions(shape: tuple[int, int], method: s
     x = features(*shape)
     for eps in (1e-5, 1e-1):
         full, small = both(x, "invsqrtm", method=method, backward="lyapunov", eps=eps)
-        assert apart(small[1], full[1]) < 1e-6, eps
+        assert relative_error(small[1], full[1]) < 1e-6, eps
 
 
 class Double(F.MatrixFunction):
@@ -259,8 +254,8 @@ class Double(F.MatrixFunction):
 
 def test_functions_and_methods_of_ones_own() -> None:
     full, small = both(features(2, C, 5), Double(), eps=0.1)
-    assert apart(small[0], full[0]) < 1e-12
-    assert apart(small[1], full[1]) < 1e-12
+    assert relative_error(small[0], full[0]) < 1e-12
+    assert relative_error(small[1], full[1]) < 1e-12
 
     class Clamped(F.SpectralMethod):
         def decompose(self, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,7 +274,7 @@ def test_equal_eigenvalues_have_a_finite_gradient(method: str, rule: str) -> Non
     full, small = both(x, method=method, backward=rule, center=False, eps=0.1)
     assert small[1].isfinite().all()
     if rule in ("autograd", "exact_gaps", "loewner", "lyapunov"):  # the others see rounding
-        assert apart(small[1], full[1]) < 1e-9
+        assert relative_error(small[1], full[1]) < 1e-9
 
 
 @CELLS
@@ -297,8 +292,10 @@ def test_each_matrix_by_itself(method: str, rule: str) -> None:
             continue
         alone = x[i, j].clone().requires_grad_()
         y = F.covariance_function(alone, side="positions", **options)  # type: ignore[arg-type]
-        assert apart(Y[i, j].detach(), y.detach()) < 1e-13
-        assert apart(grad[i, j], torch.autograd.grad(y, alone, torch.ones_like(y))[0]) < 1e-12
+        assert relative_error(Y[i, j].detach(), y.detach()) < 1e-13
+        assert (
+            relative_error(grad[i, j], torch.autograd.grad(y, alone, torch.ones_like(y))[0]) < 1e-12
+        )
 
 
 def test_auto_takes_the_positions_when_they_are_few() -> None:

@@ -195,7 +195,7 @@ class CovPool(nn.Module):
         if not compiling() and asked != self._asked:  # an option was set
             self._cell, self._asked = choose_cell(*asked), asked
         cell = self._cell
-        if cell is not None and (self.side == "positions" or few_positions(x)):
+        if cell is not None and few_positions(x, self.side):
             cov = Regularised(True, self.eps, self.shrinkage)
             wanted = Wanted(cell, cov, self.vectorize != "full", self.vectorize == "isometric")
             return by_positions(x, wanted).flatten(1)
