@@ -37,6 +37,7 @@ OF_MATRICES: dict[str, Function] = {
 OF_FEATURES: dict[str, Function] = {
     "covariance": partial(F.covariance, eps=0.1, shrinkage=0.2),
     "covariance about zero": partial(F.covariance, center=False),
+    "covariance, weighted": lambda x: F.covariance(x, weights=x[..., 0, :].square()),
     "covariance_function": partial(F.covariance_function, eps=0.1, side="positions"),
     "covariance_function logm": partial(
         F.covariance_function, function="logm", eps=0.1, shrinkage=0.2, side="positions"
@@ -45,6 +46,9 @@ OF_FEATURES: dict[str, Function] = {
         x.mT, "invsqrtm", eps=0.1, method="newton_schulz", center=False, side="positions"
     ),
     "cross_covariance": lambda x: F.cross_covariance(x, x[..., :2, :].square()),
+    "cross_covariance, weighted": lambda x: F.cross_covariance(
+        x, x[..., :2, :].square(), weights=x[..., 0, :].square()
+    ),
     "gaussian_embedding": partial(F.gaussian_embedding, eps=0.1),
     "whiten": lambda x: F.whiten(x, x.mean(-1), x @ x.mT),
     "color": lambda x: F.color(x, x.mean(-1), x @ x.mT),

@@ -19,7 +19,10 @@ LAYERS = [
         *("functional.core", "functional.functions", "functional.factored"),
         *("functional.saved", "functional.rule"),
     ],
-    ["functional.solvers", "functional.lyapunov", "functional.covariances", "functional.triangle"],
+    [
+        *("functional.solvers", "functional.lyapunov", "functional.triangle"),
+        *("functional.centered_product", "functional.position_weights", "functional.covariances"),
+    ],
     ["functional.gaussian", "functional._batch"],
     ["functional.methods"],
     ["functional.backwards"],

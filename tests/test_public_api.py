@@ -32,8 +32,8 @@ NAMES = {
         """,
 }
 SIGNATURES = {
-    "covariance": "(x, *, center=True, eps=0.0, shrinkage=None)",
-    "cross_covariance": "(x, y, *, center=True)",
+    "covariance": "(x, *, center=True, eps=0.0, shrinkage=None, weights=None)",
+    "cross_covariance": "(x, y, *, center=True, weights=None)",
     "gaussian_embedding": "(x, *, mean_weight=1.0, eps=0.0, shrinkage=None)",
     "shrink": "(cov, shrinkage)",
     "eigh": "(A, *, method='eigh', backward='exact_gaps')",

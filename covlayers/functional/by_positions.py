@@ -1,8 +1,7 @@
 r"""A function of a covariance, computed on the side of its positions.
 
 With centred features :math:`X = (x - \mu)/\sqrt M`, :math:`Q` the eigenvectors of
-:math:`X^\top X`, the columns :math:`u_i` of :math:`X Q` at length one, and a share
-:math:`\alpha = 1 - s` of the covariance that a shrinkage leaves,
+:math:`X^\top X`, and the columns :math:`u_i` of :math:`X Q` at length one,
 
 .. math:: A = \alpha X X^\top + b I, \qquad f(A) = f(b)\, I + U \operatorname{diag}(f(v) - f(b))\,
           U^\top
@@ -18,11 +17,12 @@ from torch import Tensor
 
 from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import compiling, differentiable, in_forward_mode
-from covlayers.functional._base.linalg import nonzero, symmetric
+from covlayers.functional._base.linalg import identity_like, nonzero, symmetric
 from covlayers.functional.backwards.autograd import Autograd
-from covlayers.functional.change_by_positions import Change, Regularised, directions
+from covlayers.functional.centered_product import centered, centered_product
+from covlayers.functional.change_by_positions import directions, gradients
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered
+from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm
 from covlayers.functional.methods import Eigh
 from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.rule import Backward
@@ -38,17 +38,19 @@ class Cell(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The function of which covariance, and what of it."""
+    """Which function of the covariance, and what of it."""
 
     cell: Cell
-    cov: Regularised
+    center: bool = True
     triangle: bool = False  # the upper triangle, in place of the matrix
     isometric: bool = False
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, share: float | Tensor, base: float | Tensor) -> Tensor:
         """The same through the matrix ``(*, C, C)``."""
         fn, method, rule = self.cell
-        Y = rule.apply((fn,), method, self.cov(x))[0]
+        share, base = (one[..., None] if isinstance(one, Tensor) else one for one in (share, base))
+        cov = centered_product(x, None, self.center)
+        Y = rule.apply((fn,), method, share * cov + base * identity_like(cov))[0]
         return upper_triangle(Y, self.isometric) if self.triangle else Y
 
 
@@ -60,6 +62,16 @@ def cell_by_positions(fn: MatrixFunction, method: Method, rule: Backward) -> Cel
     return None if rule.on_factor(fn, method) is None else Cell(fn, method, rule)
 
 
+def share_and_base(
+    x: Tensor, center: bool, eps: float, shrinkage: float | None
+) -> tuple[float, float | Tensor]:
+    r"""The :math:`\alpha` and :math:`b` of a shrinkage and an eps, the latter maybe ``(*, 1)``."""
+    if shrinkage is None:
+        return 1.0, eps
+    squares = x.var(-1, correction=0) if center else x.square().mean(-1)
+    return 1.0 - shrinkage, eps + shrinkage * squares.mean(-1, keepdim=True)
+
+
 class _ByPositions:
     """What is wanted; for the derivatives ``Q``, the lengths of ``X Q`` and the values of ``f``.
 
@@ -67,61 +79,83 @@ class _ByPositions:
     """
 
     @staticmethod
-    def forward(x: Tensor, wanted: Wanted) -> tuple[Tensor, ...]:
-        (fn, method, _), cov, triangle, isometric = wanted
-        z = centered(x, cov.center)
+    def forward(
+        x: Tensor, share: float | Tensor, base: float | Tensor, wanted: Wanted
+    ) -> tuple[Tensor, ...]:
+        (fn, method, _), center, triangle, isometric = wanted
+        z = centered(x, center)
         # In float64 no direction is mixed with a longer one; on a CPU that costs next to nothing.
         wide = z.double() if z.device.type == "cpu" else z
         squares, Q, _ = decompose(wide.mT @ wide)
         Q, size = Q.to(z.dtype), nonzero(squares[..., -1:], z.dtype).sqrt().to(z.dtype)
         U, lengths = directions(z, Q, size)
         lengths = lengths * x.shape[-1] ** -0.5  # of the columns of X Q
-        spectrum = cov.spectrum(lengths, x.shape[-2])
+        spectrum = FactorSpectrum.of(lengths, share, base, x.shape[-2])
         if isinstance(method, NormalisedMethod):
             f = method.values_on(fn, spectrum)
         else:
             f = spectrum.exact(fn)
-        base = f[..., :1]
-        Y = (U * (f[..., 1:] - base).unsqueeze(-2)) @ U.mT
-        Y.diagonal(dim1=-2, dim2=-1).add_(base)
+        own = f[..., :1]
+        Y = (U * (f[..., 1:] - own).unsqueeze(-2)) @ U.mT
+        Y.diagonal(dim1=-2, dim2=-1).add_(own)
         return upper_triangle(Y, isometric) if triangle else Y, Q, lengths, f
 
     @staticmethod
     def keep(
         ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ) -> tuple[Tensor | None, ...]:
-        x, ctx.wanted = inputs
+        x, share, base, ctx.wanted = inputs
         ctx.set_materialize_grads(False)
         _, Q, lengths, f = output
-        (fn, method, rule), cov, *_ = ctx.wanted
+        fn, method, rule = ctx.wanted.cell
         formula = rule.on_factor(fn, method)
         assert formula is not None
-        L, norm = formula(cov.spectrum(lengths, x.shape[-2]), f)
-        return x, Q, lengths, L, *(norm or (None, None))
+        L, norm = formula(FactorSpectrum.of(lengths, share, base, x.shape[-2]), f)
+        ctx.numbers = [None if isinstance(one, Tensor) else one for one in (share, base)]
+        tensors = [one if isinstance(one, Tensor) else None for one in (share, base)]
+        return x, *tensors, Q, lengths, L, *(norm or (None, None))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         if grad is None:
-            return None, None
-        x, Q, *kept = ctx.saved_tensors
-        wanted = ctx.wanted
+            return None, None, None, None
+        x, *tensors, Q, lengths, L, weights, slopes = ctx.saved_tensors
+        share, base = (
+            one if number is None else number
+            for one, number in zip(tensors, ctx.numbers, strict=True)
+        )
+        wanted, C = ctx.wanted, x.shape[-2]
         if torch.is_grad_enabled():
-            return torch.func.vjp(wanted, x)[1](grad)[0], None
-        triangle = wanted.triangle
-        G = symmetric_gradient(grad, x.shape[-2], wanted.isometric) if triangle else symmetric(grad)
-        gW = Change.of(wanted.cov, x, Q, *kept).vjp(G)
-        return (gW @ Q.mT) * x.shape[-1] ** -0.5, None
+            scales = [torch.as_tensor(one).to(x) for one in (share, base)]
+            found = torch.func.vjp(wanted, x, *scales)[1](grad)
+            kept = [None if one is None else g for one, g in zip(tensors, found[1:], strict=True)]
+            return found[0], *kept, None
+        G = symmetric_gradient(grad, C, wanted.isometric) if wanted.triangle else symmetric(grad)
+        U = directions(centered(x, wanted.center), Q, nonzero(lengths.amax(-1, keepdim=True)))[0]
+        spectrum = FactorSpectrum.of(lengths, share, base, C)
+        derivative = Derivative(L, None if weights is None else ThroughNorm(weights, slopes))
+        gW, gshare, gbase = gradients(
+            G, U, lengths, share, spectrum, derivative, ctx.needs_input_grad[1:3]
+        )
+        return (gW @ Q.mT) * x.shape[-1] ** -0.5, gshare, gbase, None
 
 
 _by_positions = differentiable(_ByPositions)
 
 
-def by_positions(x: Tensor, wanted: Wanted) -> Tensor:
-    """The core: what is wanted of float32 or float64 features ``x (*, C, M)``."""
+def by_positions(x: Tensor, share: float | Tensor, base: float | Tensor, wanted: Wanted) -> Tensor:
+    r"""The core: what is wanted of float32 or float64 features ``x (*, C, M)``.
+
+    Args:
+        x: the features.
+        share: :math:`\alpha`, a number or ``(*, 1)``.
+        base: :math:`b`, a number or ``(*, 1)``.
+        wanted: the function, and what of it.
+    """
     # A tangent may be differentiated again, as the steps of a matrix can be. The compiler fixes the
     # batch size where it traces the derivative of the steps on eigenvalues.
     traced = compiling() and isinstance(wanted.cell.rule, Autograd)
     if traced or in_forward_mode() or x.shape[-2] == 0:
-        return wanted(x)
-    Y: Tensor = _by_positions(x, wanted)[0]
+        return wanted(x, share, base)
+    Y: Tensor = _by_positions(x, share, base, wanted)[0]
     return Y

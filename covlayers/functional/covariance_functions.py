@@ -6,15 +6,24 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_choice, check_number, choose
 from covlayers.functional._base.errors import UnsupportedError
+from covlayers.functional._base.function import in_forward_mode
+from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.by_positions import Cell, Wanted, by_positions, cell_by_positions
-from covlayers.functional.change_by_positions import Regularised
+from covlayers.functional.by_positions import (
+    Cell,
+    Wanted,
+    by_positions,
+    cell_by_positions,
+    share_and_base,
+)
+from covlayers.functional.centered_product import centered_product, few_positions, weighted
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import check_features, few_positions
+from covlayers.functional.covariances import check_features
 from covlayers.functional.functions import INVSQRT, LOG, SQRT, power
 from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.methods import Auto, Eigh
+from covlayers.functional.position_weights import relative_weights
 from covlayers.functional.rule import Backward
 
 SIDES = ("auto", "channels", "positions")
@@ -51,6 +60,7 @@ def covariance_function(
     center: bool = True,
     eps: float = 0.0,
     shrinkage: float | None = None,
+    weights: Tensor | None = None,
     method: str | Method = "auto",
     backward: str | Backward | None = None,
     side: str = "auto",
@@ -58,7 +68,9 @@ def covariance_function(
     r"""A function of the covariance of channels over positions.
 
     .. math:: Y = f(A), \qquad A = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr} \Sigma}{C} I
-              + \varepsilon I, \qquad \Sigma = \tfrac1M (x - \mu)(x - \mu)^\top
+              + \varepsilon I, \qquad \Sigma = \sum_j p_j\, (x_j - \mu)(x_j - \mu)^\top
+
+    with the :math:`p` of :func:`covariance`.
 
     ``sqrtm(covariance(x))`` and its kin in one step, on whichever side costs less. With fewer
     positions than channels that is the :math:`M \times M` side of the positions, which is faster,
@@ -77,6 +89,8 @@ def covariance_function(
         center: whether to subtract the mean :math:`\mu` over the positions.
         eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of ``x``.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
+        weights: how much each position counts, as for :func:`covariance`. Weights of which a
+            gradient is asked take the channels.
         method: how to compute :math:`f`, as for :func:`sqrtm`.
         backward: how to differentiate it, as for :func:`sqrtm`.
         side: ``"channels"``, through the matrix :math:`(C, C)`; ``"positions"``, through
@@ -84,11 +98,13 @@ def covariance_function(
 
     Shape:
         - x: :math:`(*, C, M)`, ``M`` positions
+        - weights: :math:`(*, M)`, or what broadcasts to it
         - Output: :math:`(*, C, C)`
 
     Raises:
         InvalidValueError: if ``x`` has fewer than two dimensions, fewer than two positions (one
-            without ``center``), an option is out of range, or a name is unknown.
+            without ``center``), an option is out of range, ``weights`` are wrong as for
+            :func:`covariance`, or a name is unknown.
         InvalidTypeError: if ``x`` is not a real floating tensor, or an option has a wrong type.
         UnsupportedError: if function, method and rule do not fit; for ``side="positions"`` with a
             method or a rule that has no formula there; for a second derivative through a rule that
@@ -108,10 +124,15 @@ def covariance_function(
     fn = chosen_function(function)
     chosen, rule = check_cell((fn,), method, backward)
     cell = cell_of_few_positions(fn, chosen, rule, side)
-    cov = Regularised(center, eps, shrinkage)
-    if cell is not None and few_positions(x, side):
-        return by_positions(x, Wanted(cell, cov))
-    return (rule or OWN_RULE).apply((fn,), chosen, cov(x))[0]
+    shares = relative_weights(weights, x)
+    # A root of the weights, as the positions take it, has no slope at zero.
+    constant = weights is None or not (weights.requires_grad or in_forward_mode())
+    if cell is not None and constant and few_positions(x, side):
+        if shares is not None:
+            x, center = weighted(x, center, shares), False
+        return by_positions(x, *share_and_base(x, center, eps, shrinkage), Wanted(cell, center))
+    A = regularized(centered_product(x, None, center, shares), eps, shrinkage)
+    return (rule or OWN_RULE).apply((fn,), chosen, A)[0]
 
 
 def chosen_function(function: str | float | MatrixFunction) -> MatrixFunction:

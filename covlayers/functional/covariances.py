@@ -1,13 +1,8 @@
 """Covariance of features over positions, with no centred copy kept."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from covlayers.functional._base import tuning
 from covlayers.functional._base.checks import check_flag, check_number
-from covlayers.functional._base.function import differentiable
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_broadcast,
@@ -18,34 +13,50 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
+from covlayers.functional.centered_product import centered_product
+from covlayers.functional.position_weights import relative_weights
 
 
 @full_precision
 def covariance(
-    x: Tensor, *, center: bool = True, eps: float = 0.0, shrinkage: float | None = None
+    x: Tensor,
+    *,
+    center: bool = True,
+    eps: float = 0.0,
+    shrinkage: float | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     r"""Covariance of channels over positions.
 
     .. math:: A = (1 - s)\, \Sigma + s\, \tfrac{\operatorname{tr} \Sigma}{C} I + \varepsilon I,
-              \qquad \Sigma = \tfrac1M (x - \mu)(x - \mu)^\top
+              \qquad \Sigma = \sum_j p_j\, (x_j - \mu)(x_j - \mu)^\top, \qquad
+              \mu = \sum_j p_j\, x_j
+
+    with :math:`p_j = 1/M`, or :math:`w_j / \sum_k w_k` for weights :math:`w`.
 
     The features are centred before the product, so a large mean costs no accuracy; for the
-    backward pass only ``x`` itself is kept.
+    backward pass only ``x`` and the weights are kept.
 
     Args:
         x: features.
         center: whether to subtract the mean :math:`\mu` over the positions.
         eps: :math:`\varepsilon \ge 0`, added to the diagonal, in squared units of ``x``.
         shrinkage: :math:`s` in [0, 1], the weight of the scaled identity; None for none.
+        weights: :math:`w`, at least 0, how much each position counts, or a boolean mask; None for
+            equal weights. Features of weight 0 do not count, whatever they hold. Where all weights
+            of a sample are 0, :math:`\Sigma = 0`.
 
     Shape:
         - x: :math:`(*, C, M)`, ``M`` positions
+        - weights: :math:`(*, M)`, or what broadcasts to it
         - Output: :math:`(*, C, C)`
 
     Raises:
         InvalidValueError: if ``x`` has fewer than two dimensions, fewer than two positions (one
-            without ``center``), or ``eps`` or ``shrinkage`` is out of range.
-        InvalidTypeError: if ``x`` is not a real floating tensor.
+            without ``center``), ``eps`` or ``shrinkage`` is out of range, or ``weights`` do not
+            fit ``x``, are negative or infinite (where values can be looked at: a CPU, outside vmap;
+            elsewhere that sample gives NaN).
+        InvalidTypeError: if ``x`` is not a real floating tensor, or ``weights`` have another dtype.
 
     Example:
         >>> covariance(torch.tensor([[1.0, 3.0], [2.0, 2.0]]))
@@ -53,28 +64,35 @@ def covariance(
                 [0., 0.]])
     """
     check_features(x, center, eps, shrinkage)
-    return regularized(centered_product(x, None, center), eps, shrinkage)
+    cov = centered_product(x, None, center, relative_weights(weights, x))
+    return regularized(cov, eps, shrinkage)
 
 
 @full_precision
-def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
+def cross_covariance(
+    x: Tensor, y: Tensor, *, center: bool = True, weights: Tensor | None = None
+) -> Tensor:
     r"""Covariance of the channels of ``x`` with the channels of ``y`` over common positions.
 
-    .. math:: A = \tfrac1M (x - \mu_x)(y - \mu_y)^\top
+    .. math:: A = \sum_j p_j\, (x_j - \mu_x)(y_j - \mu_y)^\top
+
+    with the :math:`p` of :func:`covariance`.
 
     Args:
         x: features.
         y: features at the positions of ``x``.
         center: whether to subtract the means over the positions.
+        weights: how much each position counts, as for :func:`covariance`.
 
     Shape:
         - x: :math:`(*, C, M)`
         - y: :math:`(*, D, M)`
+        - weights: :math:`(*, M)`, or what broadcasts to it
         - Output: :math:`(*, C, D)`
 
     Raises:
-        InvalidValueError: if the positions or devices differ, the batches do not broadcast, or
-            there are too few positions.
+        InvalidValueError: if the positions or devices differ, the batches do not broadcast, there
+            are too few positions, or ``weights`` are wrong as for :func:`covariance`.
         InvalidTypeError: if a dtype is wrong or the two differ.
 
     Example:
@@ -89,7 +107,7 @@ def cross_covariance(x: Tensor, y: Tensor, *, center: bool = True) -> Tensor:
     check_broadcast("x", x, "y", y)
     check_flag("center", center)
     check_positions("x", x, 2 if center else 1)
-    return centered_product(x, y, center)
+    return centered_product(x, y, center, relative_weights(weights, x, y))
 
 
 @full_precision
@@ -123,18 +141,6 @@ def shrink(cov: Tensor, shrinkage: float) -> Tensor:
     return regularized(cov, 0.0, shrinkage)
 
 
-def _products(x: Tensor, y: Tensor) -> Tensor:
-    """``x yᵀ``: one product, or a sum over blocks where one product would round too much."""
-    M, block = x.shape[-1], tuning.BLOCK
-    if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
-        return x @ y.mT
-    whole = M - M % block
-    blocks = (z[..., :whole].unflatten(-1, (-1, block)).movedim(-2, -3) for z in (x, y))
-    first, second = blocks  # (*, M / BLOCK, C, BLOCK)
-    total = (first @ second.mT).sum(-3, dtype=torch.float64).to(x.dtype)
-    return total + x[..., whole:] @ y[..., whole:].mT
-
-
 def check_features(x: Tensor, center: bool, eps: float, shrinkage: float | None) -> None:
     """Features and the options of their covariance."""
     check_tensor("x", x, 2)
@@ -143,70 +149,3 @@ def check_features(x: Tensor, center: bool, eps: float, shrinkage: float | None)
     check_number("eps", eps, 0)
     if shrinkage is not None:
         check_number("shrinkage", shrinkage, 0, 1)
-
-
-def few_positions(x: Tensor, side: str) -> bool:
-    """Whether the side of the positions is asked for, or left open and costs less."""
-    C, M = x.shape[-2:]
-    share, less = tuning.FEW_BY_CHANNELS
-    few = share * C - less >= M and x.device.type == "cpu"
-    return side == "positions" or (few and side == "auto")
-
-
-def centered(x: Tensor, center: bool) -> Tensor:
-    """``x (*, C, M)`` less its mean over the positions, if told to."""
-    return x - x.mean(-1, keepdim=True) if center else x
-
-
-class _CenteredProduct:
-    """``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None; keeps its inputs only.
-
-    No gradient flows through the means: it would add a sum over centred features to each position,
-    and that sum is zero.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
-        M = x.shape[-1]
-        if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
-            z = centered(x, center)
-            return _products(z, z) / M
-        return _products(centered(x, center) / M, centered(y, center))
-
-    @staticmethod
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, Tensor | None]:
-        x, y, ctx.center = inputs
-        return x, y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, y = ctx.saved_tensors
-        grad = grad / x.shape[-1]
-        if y is None:
-            return (grad + grad.mT) @ centered(x, ctx.center), None, None
-        gx = grad @ centered(y, ctx.center) if ctx.needs_input_grad[0] else None
-        gy = grad.mT @ centered(x, ctx.center) if ctx.needs_input_grad[1] else None
-        return gx, gy, None
-
-    @staticmethod
-    def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, _: None) -> Tensor:
-        x, y = ctx.saved_tensors
-        M = x.shape[-1]
-        if y is None:
-            assert dx is not None
-            half = _products(centered(dx, ctx.center) / M, centered(x, ctx.center))
-            return half + half.mT
-        tangent = x.new_zeros(())
-        for one, other in ((dx, y), (x, dy)):
-            if one is not None and other is not None:
-                first, second = centered(one, ctx.center), centered(other, ctx.center)
-                tangent = tangent + _products(first / M, second)
-        return tangent
-
-
-_centered_product = differentiable(_CenteredProduct)
-
-
-def centered_product(x: Tensor, y: Tensor | None, center: bool = True) -> Tensor:
-    """The core: ``x_c y_cᵀ / M``, of ``x`` with itself where ``y`` is None."""
-    return _centered_product(x, y, center)

@@ -44,6 +44,16 @@ class FactorSpectrum(NamedTuple):
     base: Tensor  # b, (*, 1)
     others: int  # how often b occurs beside the M others: C - M, which may be negative
 
+    @classmethod
+    def of(
+        cls, lengths: Tensor, share: float | Tensor, base: float | Tensor, C: int
+    ) -> "FactorSpectrum":
+        """From the lengths of the columns of ``X Q``, ``(*, M)``, for ``share X Xᵀ + base I``."""
+        squares = share * lengths.square()
+        if not isinstance(base, Tensor):
+            base = torch.full_like(squares[..., :1], base)
+        return cls(squares, base, C - squares.shape[-1])
+
     @property
     def values(self) -> Tensor:
         """``b`` and then all ``v``, ``(*, 1 + M)``."""

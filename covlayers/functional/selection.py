@@ -7,9 +7,9 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_choice, check_flag, choose
 from covlayers.functional._base.tensors import check_positions, check_square, check_tensor, full
 from covlayers.functional.backwards import BACKWARDS
+from covlayers.functional.centered_product import few_positions
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions, chosen_function
-from covlayers.functional.covariances import few_positions
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 

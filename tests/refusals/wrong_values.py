@@ -60,6 +60,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("shrinkage", "alpha", "momentum"), SHARE),
     **dict.fromkeys(("mean_weight", "min_gap", "max_slope", "broadening"), ABOVE_0),
     "lower": (0.0, *SHARE),
+    "weights": (3, "nonsense", [1.0]),
     **dict.fromkeys(("kind", "vectorize", "level", "fusion", "solver", "side"), WORD),
     "statistics": (("nonsense",), (), ("bw", "bw"), (3,), "nonsense", 3, None),
     "function": ("nonsense", math.nan, True, None, [1]),

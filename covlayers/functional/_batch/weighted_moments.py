@@ -7,7 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_choice, check_number
 from covlayers.functional._base.linalg import identity_like, trace
-from covlayers.functional.covariances import centered_product
+from covlayers.functional.centered_product import centered_product
 
 Shrinkage = float | str | None
 """A weight in [0, 1], ``"auto"``, or None for none."""

@@ -18,6 +18,7 @@ and on the diagonal the derivative by :math:`\lambda_i`, on which :math:`s` depe
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -159,8 +160,7 @@ class NormalisedMethod(DirectMethod):
         return positive, torch.where(s > 0, slope, 0.0)
 
 
-def _sum(of_each: Tensor) -> Tensor:
-    return of_each.sum(-1, keepdim=True)
+_sum = partial(torch.sum, dim=-1, keepdim=True)
 
 
 def _takes_spectrum(A: Tensor) -> bool:

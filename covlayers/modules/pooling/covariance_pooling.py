@@ -17,10 +17,9 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
-from covlayers.functional.by_positions import Cell, Wanted, by_positions
-from covlayers.functional.change_by_positions import Regularised
+from covlayers.functional.by_positions import Cell, Wanted, by_positions, share_and_base
+from covlayers.functional.centered_product import centered_product, few_positions
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered_product, few_positions
 from covlayers.functional.gaussian import embedded
 from covlayers.functional.matrix_functions import OWN_RULE, check_cell
 from covlayers.functional.rule import Backward
@@ -196,9 +195,10 @@ class CovPool(nn.Module):
             self._cell, self._asked = choose_cell(*asked), asked
         cell = self._cell
         if cell is not None and few_positions(x, self.side):
-            cov = Regularised(True, self.eps, self.shrinkage)
-            wanted = Wanted(cell, cov, self.vectorize != "full", self.vectorize == "isometric")
-            return by_positions(x, wanted).flatten(1)
+            kind = self.vectorize
+            wanted = Wanted(cell, True, kind != "full", kind == "isometric")
+            scales = share_and_base(x, True, self.eps, self.shrinkage)
+            return by_positions(x, *scales, wanted).flatten(1)
         A = regularized(centered_product(x, None), self.eps, self.shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)

@@ -1,0 +1,140 @@
+r"""The sum of products over weighted positions that every covariance is.
+
+.. math:: A = \tfrac1M \sum_j \omega_j\, (x_j - \mu_x)(y_j - \mu_y)^\top, \qquad
+          \mu_x = \tfrac1M \sum_j \omega_j x_j
+
+with weights :math:`\omega` of mean one.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._base import tuning
+from covlayers.functional._base.function import differentiable
+
+
+def centered_product(
+    x: Tensor, y: Tensor | None, center: bool = True, weights: Tensor | None = None
+) -> Tensor:
+    r"""The core: the covariance of ``x (*, C, M)`` with ``y (*, D, M)``, with itself for None.
+
+    Args:
+        x: features.
+        y: others at the same positions, or None.
+        center: whether to subtract the means.
+        weights: :math:`\omega`, ``(*, 1, M)``, of mean one or all zero; None for equal ones.
+    """
+    return _centered_product(x, y, weights, center)
+
+
+def centered(x: Tensor, center: bool, weights: Tensor | None = None) -> Tensor:
+    """``x (*, C, M)`` less its mean over the positions, if told to."""
+    if not center:
+        return x
+    if weights is None:
+        return x - x.mean(-1, keepdim=True)
+    return x - torch.where(weights == 0, 0.0, x) @ (weights.mT / x.shape[-1])
+
+
+def weighted(x: Tensor, center: bool, weights: Tensor | None) -> Tensor:
+    """Features whose covariance about zero, over equal positions, is the one of ``x``.
+
+    A position of weight zero is zero, whatever it holds.
+    """
+    z = centered(x, center, weights)
+    return z if weights is None else torch.where(weights == 0, 0.0, z * weights.sqrt())
+
+
+def few_positions(x: Tensor, side: str) -> bool:
+    """Whether the side of the positions is asked for, or left open and costs less."""
+    C, M = x.shape[-2:]
+    share, less = tuning.FEW_BY_CHANNELS
+    few = share * C - less >= M and x.device.type == "cpu"
+    return side == "positions" or (few and side == "auto")
+
+
+class _CenteredProduct:
+    """The mean of products; it keeps its inputs only.
+
+    No gradient flows through the means: it would add a sum over centred features to each position,
+    and that sum is zero.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor | None, weights: Tensor | None, center: bool) -> Tensor:
+        M = x.shape[-1]
+        z = centered(x, center) if weights is None else weighted(x, center, weights)
+        if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
+            return _products(z, z) / M
+        return _products(z / M, weighted(y, center, weights))
+
+    @staticmethod
+    def keep(
+        ctx: Any, inputs: tuple[Any, ...], output: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        x, y, weights, ctx.center = inputs
+        return x, y, weights
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, weights = ctx.saved_tensors
+        for_x, for_y, for_weights, _ = ctx.needs_input_grad
+        grad = grad / x.shape[-1]
+        gx = gy = gweights = None
+        if y is None:
+            z = centered(x, ctx.center, weights)
+            each = (grad + grad.mT) @ z
+            if for_weights:
+                gweights = (each * z).sum(-2, keepdim=True) / 2
+            return _counting(each, weights), None, gweights, None
+        if for_x or for_weights:
+            each = grad @ centered(y, ctx.center, weights)
+            gx = _counting(each, weights)
+        if for_y or for_weights:
+            z = centered(x, ctx.center, weights)
+            gy = _counting(grad.mT @ z, weights) if for_y else None
+        if for_weights:
+            gweights = (each * z).sum(-2, keepdim=True)
+        return gx, gy, gweights, None
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, dw: Tensor | None, _: None) -> Tensor:
+        x, y, weights = ctx.saved_tensors
+        M = x.shape[-1]
+        zx = weighted(x, ctx.center, weights)
+        zy = zx if y is None else weighted(y, ctx.center, weights)
+        tangent = x.new_zeros(())
+        if dx is not None:
+            half = _products(weighted(dx, ctx.center, weights) / M, zy)
+            tangent = tangent + (half + half.mT if y is None else half)
+        if dy is not None:
+            tangent = tangent + _products(zx / M, weighted(dy, ctx.center, weights))
+        if dw is not None:
+            first, second = (
+                torch.where(dw == 0, 0.0, centered(one, ctx.center, weights))
+                for one in (x, x if y is None else y)
+            )
+            tangent = tangent + _products(first * (dw / M), second)
+        return tangent
+
+
+_centered_product = differentiable(_CenteredProduct)
+
+
+def _counting(each: Tensor, weights: Tensor | None) -> Tensor:
+    """What comes from each position, by its weight."""
+    return each if weights is None else torch.where(weights == 0, 0.0, each * weights)
+
+
+def _products(x: Tensor, y: Tensor) -> Tensor:
+    """``x yᵀ``: one product, or a sum over blocks where one product would round too much."""
+    M, block = x.shape[-1], tuning.BLOCK
+    if 16 * block > M or min(x.shape[-2], y.shape[-2]) >= tuning.FEW_CHANNELS:
+        return x @ y.mT
+    whole = M - M % block
+    blocks = (z[..., :whole].unflatten(-1, (-1, block)).movedim(-2, -3) for z in (x, y))
+    first, second = blocks  # (*, M / BLOCK, C, BLOCK)
+    total = (first @ second.mT).sum(-3, dtype=torch.float64).to(x.dtype)
+    return total + x[..., whole:] @ y[..., whole:].mT
