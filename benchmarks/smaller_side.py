@@ -9,6 +9,7 @@ threshold in ``tuning.py``. ``network`` is a ResNet-50 at 224 pixels, whose head
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from unittest.mock import patch
 
 import torch
 import torchvision
@@ -20,8 +21,26 @@ from benchmarks.memory import kept_bytes
 from benchmarks.record import begin, command_line, finish, parse
 from benchmarks.schemas import SCHEMAS
 from benchmarks.training_step import step
+from covlayers.functional import whitening_coloring
 
 SEED = 0
+
+
+class Coloured(nn.Module):
+    """Whitening-coloring of images, each in the style of another, with both roots on one side."""
+
+    def __init__(self, side: str) -> None:
+        super().__init__()
+        self.few = side == "positions"
+        self.layer = cl.WhiteningColoring()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transfer."""
+        with patch.object(whitening_coloring, "few_positions", lambda x, side: self.few):
+            y: Tensor = self.layer(x, x.roll(1, 0))
+        return y
+
+
 # The most that a step on the positions may take of a step on the channels.
 LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[tuple[int, ...], float | None]]] = {
     "CovPool": (
@@ -33,6 +52,7 @@ LAYERS: dict[str, tuple[Callable[..., nn.Module], dict[tuple[int, ...], float | 
     "ISQRTCovPool": (cl.ISQRTCovPool, {(32, 256, 7, 7): 0.2, (32, 256, 14, 14): 1.0}),
     "MTPCovPool": (cl.MTPCovPool, {(32, 256, 7, 7): None}),
     "MPACovPool": (cl.MPACovPool, {(32, 256, 7, 7): 0.2, (32, 256, 14, 14): 1.0}),
+    "WhiteningColoring": (Coloured, {(2, 512, 7, 7): None, (2, 512, 14, 14): None}),
 }
 FEW = {64: 64, 128: 32, 256: 16}  # samples, by channels
 SHARES = (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)  # positions for each channel
@@ -126,7 +146,7 @@ def network(device: str, min_time: float) -> Iterator[Row]:
 
 def line(row: Row) -> str:
     """One row as aligned text."""
-    title = f"{row['part']:8} {row['what']:13} {(*row['shape'],)!s:20}"
+    title = f"{row['part']:8} {row['what']:17} {(*row['shape'],)!s:20}"
     times = f"{row['channels_ms']:9.2f}{row['positions_ms']:9.2f}{row['ratio']:7.3f}"
     if row["part"] == "network":
         shares = f"{row['channels_share']:8.1%}{row['positions_share']:8.1%}"

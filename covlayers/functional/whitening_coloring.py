@@ -19,9 +19,13 @@ from covlayers.functional._base.tensors import (
 from covlayers.functional._batch.weighted_moments import (
     Shrinkage,
     check_shrinkage,
+    moments_by_positions,
     weighted_moments,
 )
-from covlayers.functional.core import Method
+from covlayers.functional.by_positions import Wanted, by_positions
+from covlayers.functional.centered_product import few_positions
+from covlayers.functional.core import MatrixFunction, Method
+from covlayers.functional.covariance_functions import cell_of_few_positions
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 from covlayers.functional.matrix_functions import applied, check_cell
 from covlayers.functional.rule import Backward
@@ -45,16 +49,25 @@ class WhitenColor:
 
     def target(self, style: Tensor, weights: Tensor | None = None) -> Target:
         """The mean and root of a style ``(*, G, c, M)`` over weighted positions."""
-        mean, cov, varies = weighted_moments(style, weights, self.eps, self.shrinkage)
-        root = applied(SQRT, self.method, self.backward)(cov)
+        mean, root, varies = self._of_covariance(SQRT, style, weights)
         return Target(mean, torch.where(varies, root, 0))
 
     def transform(self, content: Tensor, target: Target, weights: Tensor | None = None) -> Tensor:
         """The content ``(*, G, c, M)`` with moments of the target over its weighted positions."""
-        mean, cov, varies = weighted_moments(content, weights, self.eps, self.shrinkage)
-        W = applied(INVSQRT, self.method, self.backward)(cov)
+        mean, W, varies = self._of_covariance(INVSQRT, content, weights)
         T = torch.where(varies, target.root @ W, 0)  # one product with the features instead of two
         return T @ (content - mean.unsqueeze(-1)) + target.mean.unsqueeze(-1)
+
+    def _of_covariance(
+        self, fn: MatrixFunction, x: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean of ``x``, the function of its covariance, and whether it varies."""
+        cell = cell_of_few_positions(fn, self.method, self.backward, "auto")
+        if cell is None or weights is not None or not few_positions(x, "auto"):
+            mean, cov, varies = weighted_moments(x, weights, self.eps, self.shrinkage)
+            return mean, applied(fn, self.method, self.backward)(cov), varies
+        mean, (share, base, varies) = moments_by_positions(x, self.eps, self.shrinkage)
+        return mean, by_positions(x, share, base, Wanted(cell)), varies
 
 
 @full_precision
@@ -76,7 +89,8 @@ def whiten_color(
               A &= (1 - s)\, \Sigma + (s + \varepsilon) \tfrac{\operatorname{tr} \Sigma}{C} I
 
     Content and style with equal moments give back the content, and so does ``alpha=0``. Where
-    the content or the style varies by rounding only, the result is the mean of the style.
+    the content or the style varies by rounding only, the result is the mean of the style. With few
+    positions a root is taken on their side, as by :func:`covariance_function`.
 
     Args:
         content: features :math:`x` to transform.

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import covlayers as cl
+from covlayers.functional.centered_product import few_positions
 from tests.style_reference import EPS, LAYERS, pair, transferred
 
 each = pytest.mark.parametrize("name", LAYERS)
@@ -78,6 +79,30 @@ def test_few_positions_shrink_the_covariance(groups: int, some: int, others: int
     assert_close(layer(content, style), expected, rtol=1e-8, atol=1e-8)
     single = layer(content.float(), style.float())
     assert_close(single, expected.float(), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("shrinkage", ["auto", None, 0.3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_few_positions_take_their_own_side(
+    groups: int, shrinkage: float | str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    content, style = torch.randn(2, 2, 120, 20, dtype=torch.float64, generator=generator) + 3
+    layer = cl.WhiteningColoring(num_groups=groups, eps=1e-3, shrinkage=shrinkage)
+    sides: list[bool] = []
+    found = []
+    for few in (few_positions, lambda x, side: False):
+        decide = lambda x, side, few=few: sides.append(few(x, side)) or sides[-1]
+        monkeypatch.setattr("covlayers.functional.whitening_coloring.few_positions", decide)
+        inputs = [x.clone().requires_grad_() for x in (content, style)]
+        y = layer(*inputs)
+        above = torch.sin(torch.arange(y.numel(), dtype=y.dtype)).view_as(y)
+        found.append([y.detach(), *torch.autograd.grad(y, inputs, above)])
+    assert sides == [True, True, False, False]
+    for own, other in zip(*found, strict=True):
+        assert_close(own, other, rtol=1e-8, atol=1e-9)
+    if shrinkage == "auto":
+        assert_close(found[0][0], transferred(content, style, groups, 1e-3), rtol=1e-8, atol=1e-8)
 
 
 def test_two_positions_keep_the_variance_of_the_style() -> None:
