@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
+from benchmarks.memory import saved_bytes
 from covlayers import (
     AttentiveTemporalCovPool,
     CovPool,
@@ -20,7 +20,7 @@ from covlayers import (
     SecondOrderHead,
     SVPowerNorm,
 )
-from covlayers.functional import InvalidValueError, UnsupportedError
+from covlayers.functional import Eigh, InvalidValueError, TaylorGaps, UnsupportedError
 from covlayers.modules.pooling.covariance_pooling import VECTORIZATIONS
 
 POOLS: dict[str, Callable[..., CovPool]] = {
@@ -87,29 +87,31 @@ def test_copies_and_pickles() -> None:
     assert not pool.state_dict()
 
 
-def kept(module: nn.Module, x: Tensor) -> int:
-    """Bytes that are kept for the backward pass."""
-    storages: dict[int, int] = {}
-
-    def keep(x: Tensor) -> Tensor:
-        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    with saved_tensors_hooks(keep, lambda x: x):
-        y = module(x)
-    assert y.requires_grad
-    return sum(storages.values())
-
-
 @each_pool
 @pytest.mark.parametrize("vectorize", VECTORIZATIONS)
 def test_only_the_input_and_matrices_of_positions_are_kept(name: str, vectorize: str) -> None:
     x = torch.randn(2, 256, 7, 7, requires_grad=True)
     N, M, bytes_each = 2, 49, 4
     few = N * (M * M + (M + 1) ** 2 + 4 * (M + 1)) * bytes_each
-    held = kept(POOLS[name](256, vectorize=vectorize), x)
+    held = saved_bytes(POOLS[name](256, vectorize=vectorize), x)
     assert held <= x.untyped_storage().nbytes() + few + 64
     assert held <= 1.6 * x.untyped_storage().nbytes()
+
+
+@each_pool
+@pytest.mark.parametrize("side", ["channels", "positions"])
+def test_options_that_are_set_later_are_obeyed(name: str, side: str) -> None:
+    x = torch.randn(2, 8, 5, dtype=torch.float64)
+    pool = POOLS[name](8, side=side)
+    before = value_and_gradient(pool, x)[1]
+    pool.method, pool.backward = Eigh(), TaylorGaps(2)
+    cell = {"method": pool.method, "backward": pool.backward}
+    fresh = CovPool(8, function=pool.function, side=side, **cell)
+    for option in ("eps", "vectorize"):
+        setattr(fresh, option, getattr(pool, option))
+    after, expected = (value_and_gradient(one, x)[1] for one in (pool, fresh))
+    assert torch.equal(after, expected)
+    assert not torch.equal(after, before)
 
 
 def test_heads_take_the_smaller_side_by_themselves() -> None:

@@ -151,7 +151,6 @@ class CovPool(nn.Module):
         self.shrinkage = shrinkage
         self.mean_weight = mean_weight
         self.method, self.backward = check_cell((), method, backward)
-        self._rule = self.backward or OWN_RULE
         self.function = choose_function(function, self.method, self.backward)
         self.side = side
         asked = (self.function, self.method, self.backward, side, mean_weight is None)
@@ -205,7 +204,7 @@ class CovPool(nn.Module):
         if isinstance(self.function, nn.Module):
             Y = self.function(A)  # (N, n, n)
         else:
-            (Y,) = self._rule.apply((self.function,), self.method, A)
+            (Y,) = (self.backward or OWN_RULE).apply((self.function,), self.method, A)
         return VECTORIZATIONS[self.vectorize](Y)  # (N, out_features)
 
     def extra_repr(self) -> str:
