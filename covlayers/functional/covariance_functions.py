@@ -1,6 +1,7 @@
 """A function of a covariance, from the features."""
 
 import math
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
@@ -27,7 +28,8 @@ from covlayers.functional.position_weights import relative_weights
 from covlayers.functional.rule import Backward
 
 SIDES = ("auto", "channels", "positions")
-FUNCTIONS = {"sqrtm": lambda: SQRT, "invsqrtm": lambda: INVSQRT, "logm": lambda: LOG}
+Menu = Mapping[str, Callable[[], MatrixFunction]]
+FUNCTIONS: Menu = {"sqrtm": lambda: SQRT, "invsqrtm": lambda: INVSQRT, "logm": lambda: LOG}
 
 
 def cell_of_few_positions(
@@ -135,9 +137,11 @@ def covariance_function(
     return (rule or OWN_RULE).apply((fn,), chosen, A)[0]
 
 
-def chosen_function(function: str | float | MatrixFunction) -> MatrixFunction:
-    """The function that a name or an exponent stands for, or the object itself."""
+def chosen_function(
+    function: str | float | MatrixFunction, menu: Menu = FUNCTIONS
+) -> MatrixFunction:
+    """The function that a name of the menu or an exponent stands for, or the object itself."""
     if isinstance(function, int | float):
         check_number("function", function, -math.inf)
         return power(function)
-    return choose("function", function, FUNCTIONS, MatrixFunction)
+    return choose("function", function, menu, MatrixFunction)

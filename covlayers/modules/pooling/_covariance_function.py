@@ -1,21 +1,23 @@
 """The function that a covariance pooling takes of its covariance."""
 
-import math
-from collections.abc import Callable
-
 from torch import nn
 
-from covlayers.functional._base.checks import check_choice, check_number, choose
+from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidValueError, UnsupportedError
 from covlayers.functional.by_positions import Cell
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions
-from covlayers.functional.functions import Logarithm, SquareRoot, power
+from covlayers.functional.covariance_functions import (
+    SIDES,
+    Menu,
+    cell_of_few_positions,
+    chosen_function,
+)
+from covlayers.functional.functions import LOG, SQRT
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.methods import Auto
 from covlayers.functional.rule import Backward
 
-FUNCTIONS: dict[str, Callable[[], MatrixFunction]] = {"sqrt": SquareRoot, "log": Logarithm}
+FUNCTIONS: Menu = {"sqrt": lambda: SQRT, "log": lambda: LOG}
 
 
 def choose_function(
@@ -35,11 +37,7 @@ def choose_function(
                 f"got {method} and {backward}; the module computes and differentiates by itself."
             )
         return function
-    if isinstance(function, int | float):
-        check_number("function", function, -math.inf)
-        chosen = power(function)
-    else:
-        chosen = choose("function", function, FUNCTIONS, MatrixFunction)
+    chosen = chosen_function(function, FUNCTIONS)
     check_cell((chosen,), method, backward)
     return chosen
 
