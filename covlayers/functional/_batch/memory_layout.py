@@ -133,6 +133,13 @@ def like_format(y: Tensor, x: Tensor) -> Tensor:
     return _in_format(y, channels_last(x))
 
 
+def formatted_empty(x: Tensor) -> Tensor:
+    """Memory for a result of the shape and dtype of ``x``, contiguous or channels last as it is."""
+    if channels_last(x):
+        return torch.empty_like(x, memory_format=_CHANNELS_LAST[x.dim()])
+    return x.new_empty(x.shape)
+
+
 def _in_format(y: Tensor, last: bool) -> Tensor:
     if last:
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
