@@ -9,7 +9,6 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.function import compiling, differentiable
-from covlayers.functional._base.linalg import cast
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -74,7 +73,7 @@ class Layout(NamedTuple):
 
     def column(self, v: Tensor, dtype: torch.dtype) -> Tensor:
         """A vector ``(C,)`` as ``(G, c, 1)``, in a dtype."""
-        return cast(v, dtype).view(self.G, self.c, 1)
+        return (v if v.dtype == dtype else v.to(dtype)).view(self.G, self.c, 1)
 
     def each(self, V: Tensor) -> Tensor:
         """Matrices ``(G, k, c)`` as one for each of ``K``, or as one that broadcasts to all."""
