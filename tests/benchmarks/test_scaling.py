@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from covlayers.functional._batch import moments, normalise
+from covlayers.functional._batch import collective, normalise
 
 
 def test_exponents_are_slopes(script) -> None:
@@ -44,7 +44,7 @@ def test_the_bytes_between_processes_are_those_of_the_collective(
         sent.append(x.nbytes)
         return x
 
-    for module in (moments, normalise):
+    for module in (collective, normalise):
         monkeypatch.setattr(module, "all_sum", count)
     x = torch.randn(5, 6, 7, dtype=dtype, requires_grad=True)
     weight = torch.ones(6, dtype=dtype, requires_grad=True)

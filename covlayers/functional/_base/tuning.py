@@ -28,6 +28,15 @@ LARGEST_ON_CHIP = 64
 """The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
 since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""
 
+LARGEST_GROUP = 256
+"""The most channels of a group that the kernels of a batch take, four blocks of 64 to a side of its
+covariance. Not measured yet: no GPU was at hand."""
+
+PROGRAMS = 256
+"""How many programs of a kernel share the positions of a batch, which is two for each
+multiprocessor of an H200; their sums are added up by a second kernel, whose time grows with it. Not
+measured yet: no GPU was at hand."""
+
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
 product for each sample. ``python -m benchmarks.layers``"""

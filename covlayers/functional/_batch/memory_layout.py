@@ -9,7 +9,6 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.function import compiling, differentiable
-from covlayers.functional._base.linalg import cast
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -74,7 +73,7 @@ class Layout(NamedTuple):
 
     def column(self, v: Tensor, dtype: torch.dtype) -> Tensor:
         """A vector ``(C,)`` as ``(G, c, 1)``, in a dtype."""
-        return cast(v, dtype).view(self.G, self.c, 1)
+        return (v if v.dtype == dtype else v.to(dtype)).view(self.G, self.c, 1)
 
     def each(self, V: Tensor) -> Tensor:
         """Matrices ``(G, k, c)`` as one for each of ``K``, or as one that broadcasts to all."""
@@ -131,6 +130,13 @@ def channels_last(x: Tensor) -> bool:
 def like_format(y: Tensor, x: Tensor) -> Tensor:
     """``y`` in the memory format of ``x``, contiguous or channels last; both of one shape."""
     return _in_format(y, channels_last(x))
+
+
+def formatted_empty(x: Tensor) -> Tensor:
+    """Memory for a result of the shape and dtype of ``x``, contiguous or channels last as it is."""
+    if channels_last(x):
+        return torch.empty_like(x, memory_format=_CHANNELS_LAST[x.dim()])
+    return x.new_empty(x.shape)
 
 
 def _in_format(y: Tensor, last: bool) -> Tensor:

@@ -15,19 +15,23 @@ symmetrised. Over several processes :math:`\bar g` and :math:`G_W` are sums over
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from covlayers.functional._base.function import compiling, recorded, transformed
 from covlayers.functional._base.linalg import cast, regularized
-from covlayers.functional._base.tensors import autocasts, full
+from covlayers.functional._base.tensors import autocasts
 from covlayers.functional._batch.collective import all_sum
+from covlayers.functional._batch.kernels import Kernels
 from covlayers.functional._batch.memory_layout import Layout, formatted_gradient
-from covlayers.functional._batch.moments import Statistics, moments
+from covlayers.functional._batch.products import Products, Statistics
+from covlayers.functional._iterations.conditions import fits_features
 from covlayers.functional.rule import Applied, Vjp
+
+Passes: TypeAlias = Products | Kernels
 
 
 @dataclass  # not frozen: a compiled graph on torch 2.11 builds no frozen one
@@ -37,10 +41,6 @@ class Way:
     matrix: Callable[[Tensor], Tensor]  # T, of the regularised covariances
     eps: float
     shrinkage: float | None
-
-    def __call__(self, cov: Tensor) -> Tensor:
-        """The matrices."""
-        return self.matrix(regularized(cov, self.eps, self.shrinkage))
 
 
 def batch_transform(
@@ -68,12 +68,12 @@ def batch_transform(
     if autocasts(x):
         with torch.autocast(x.device.type, enabled=False):
             return batch_transform(x, weight, bias, way, num_groups, group)
-    layout = Layout.of(x, num_groups)
+    passes = _passes(x, num_groups)
     tracked = any([one is not None and one.requires_grad for one in (x, weight, bias)])
     if compiling() or transformed() or not (tracked and torch.is_grad_enabled()):
-        y, _, (mean, cov, positions) = _steps(x, weight, bias, way, layout, group)
+        y, _, (mean, cov, positions) = _steps(x, weight, bias, way, way.matrix, passes, group)
         return y, mean.detach().flatten(), cov.detach(), positions
-    work = _Work(way, layout, group)
+    work = _Work(way, passes, group)
     y = _BatchTransform.apply(x, weight, bias, work)
     mean, cov, positions = work.statistics
     return y, mean.flatten(), cov, positions
@@ -86,57 +86,60 @@ def affine_transform(
     if autocasts(x):
         with torch.autocast(x.device.type, enabled=False):
             return affine_transform(x, weight, bias, mean, W)
-    z = full(formatted_gradient(x))
-    W = cast(W, z.dtype)
-    layout = Layout.of(x, W.shape[0], join=False)
-    V = W if weight is None else layout.column(weight, W.dtype) * W
-    shift = None if bias is None else layout.column(bias, W.dtype)
+    x = formatted_gradient(x)
+    tracked = torch.is_grad_enabled() and any(
+        [one is not None and one.requires_grad for one in (x, weight, bias)]
+    )
+    passes = _passes(x, W.shape[0], join=False, steps=tracked)
     # Centred first: in V x - V mean a large mean would cancel.
-    centered = layout.centered(z, layout.column(mean, W.dtype))
-    y = layout.merge(layout.affine(V, centered, shift))
-    return cast(y, x.dtype)
+    z, W = passes.given(x, mean, W)
+    return cast(passes.transform(z, mean, W, weight, bias), x.dtype)
+
+
+def _passes(x: Tensor, num_groups: int, join: bool = True, steps: bool = False) -> Passes:
+    """What computes with this batch: the one place that asks; products if steps are recorded."""
+    if x.device.type != "cpu" and not steps and fits_features(x, num_groups):
+        return Kernels(num_groups)
+    return Products(Layout.of(x, num_groups, join))
 
 
 def _steps(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
+    way: Way,
     matrix: Callable[[Tensor], Tensor],
-    layout: Layout,
+    passes: Passes,
     group: str | None,
 ) -> tuple[Tensor, Tensor, Statistics]:
-    """The output, the matrices with the scale in them, and the statistics."""
-    centered, statistics = moments(full(x), layout, group)
-    V = matrix(statistics[1])
-    if weight is not None:
-        V = layout.column(weight, V.dtype) * V
-    shift = None if bias is None else layout.column(bias, V.dtype)
-    y = layout.merge(layout.affine(V, centered, shift))
-    return cast(y, x.dtype), V, statistics
+    """The output, the matrices, and the statistics."""
+    z, A, statistics = passes.statistics(x, way.eps, way.shrinkage, group)
+    W = matrix(A)
+    y = passes.transform(z, statistics[0], W, weight, bias)
+    return cast(y, x.dtype), W, statistics
 
 
+@dataclass
 class _Work:
-    """What the Function is told beside tensors, and the statistics that it leaves."""
+    """What the Function is told beside tensors, and what it leaves."""
 
-    statistics: Statistics
-    V: Tensor
-    W: Tensor
-    twice: Vjp  # from a gradient for W to twice the symmetric one for the covariance
+    way: Way
+    passes: Passes
+    group: str | None
+    statistics: Statistics = field(init=False)
+    W: Tensor = field(init=False)
+    twice: Vjp = field(init=False)  # from a gradient for W to twice the covariance's, symmetric
 
-    def __init__(self, way: Way, layout: Layout, group: str | None) -> None:
-        self.way, self.layout, self.group = way, layout, group
-
-    def matrix(self, cov: Tensor) -> Tensor:
+    def matrix(self, A: Tensor) -> Tensor:
         """The matrices, whose derivative is kept."""
         matrix = self.way.matrix
-        A = regularized(cov, self.way.eps, self.way.shrinkage)
         if isinstance(matrix, Applied):
-            self.W, vjp = matrix.with_vjp(A)
+            W, vjp = matrix.with_vjp(A)
             self.twice = lambda grad: vjp(_with_transpose(grad))
         else:
-            self.W, vjp = recorded(matrix, A)
+            W, vjp = recorded(matrix, A)
             self.twice = lambda grad: _with_transpose(vjp(grad))
-        return self.W
+        return W
 
 
 def _with_transpose(G: Tensor) -> Tensor:
@@ -150,7 +153,9 @@ class _BatchTransform(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, work: _Work
     ) -> Tensor:
-        y, work.V, work.statistics = _steps(x, weight, bias, work.matrix, work.layout, work.group)
+        y, work.W, work.statistics = _steps(
+            x, weight, bias, work.way, work.matrix, work.passes, work.group
+        )
         ctx.save_for_backward(x, weight, bias)
         ctx.work = work
         return y.detach()  # PyTorch lets nobody change a view in place here
@@ -164,14 +169,10 @@ class _BatchTransform(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *_differentiate_steps(ctx, grad, x, weight, bias), None
         work = ctx.work
-        layout, W, (mean, _, positions) = work.layout, work.W, work.statistics
-        g = layout.split(full(grad))
-        centered = layout.centered(full(x), mean)
-        gV = layout.total(g.bmm(centered.mT))
-        gsum = layout.total(g.sum(-1, keepdim=True))
-        gweight = None if weight is None else cast((gV * W).sum(-1).reshape(-1), weight.dtype)
+        passes, W, (mean, _, positions) = work.passes, work.W, work.statistics
+        factors, gsum, gweight, gW = passes.gradient_sums(grad, x, mean, W, weight)
+        gweight = None if weight is None else cast(gweight, weight.dtype)
         gbias = None if bias is None else cast(gsum.reshape(-1), bias.dtype)
-        gW = gV if weight is None else layout.column(weight, W.dtype) * gV
         if work.group is not None:
             packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
             parts = packed.split([gsum.numel(), gW.numel()])
@@ -180,25 +181,23 @@ class _BatchTransform(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             # Shrinkage is its own adjoint; the derivative of adding eps is the identity.
             gcov = regularized(work.twice(gW), 0.0, work.way.shrinkage)
-            Vt = work.V.mT
-            gmean = Vt.bmm(gsum)
             if isinstance(positions, Tensor):  # which the host does not wait for
-                gcov, gmean, positions = gcov / positions, gmean / positions, 1
+                gcov, gsum, positions = gcov / positions, gsum / positions, 1
             share = 1 / max(positions, 1)
-            gz = layout.affine(Vt, g, gmean, -share)
-            gz = layout.add_product(gz, gcov, centered, share)
-            gx = cast(layout.merge(gz), x.dtype)
+            gx = cast(passes.gradient(factors, mean, W, weight, gsum, gcov, share), x.dtype)
         return gx, gweight, gbias, None
 
 
 def _differentiate_steps(ctx: Any, grad: Tensor, *inputs: Tensor | None) -> list[Tensor | None]:
     """The same gradient, by steps that can be differentiated again."""
     needed = [i for i, needs in enumerate(ctx.needs_input_grad[:3]) if needs]
+    work = ctx.work
 
     def steps(*wanted: Tensor) -> Tensor:
         given: dict[int, Any] = dict(enumerate(inputs)) | dict(zip(needed, wanted, strict=True))
-        work = ctx.work
-        return _steps(given[0], given[1], given[2], work.way, work.layout, work.group)[0]
+        x, weight, bias = given[0], given[1], given[2]
+        products = Products(Layout.of(x, work.W.shape[0]))
+        return _steps(x, weight, bias, work.way, work.way.matrix, products, work.group)[0]
 
     vjp = torch.func.vjp(steps, *(inputs[i] for i in needed))[1]
     found = dict(zip(needed, vjp(grad), strict=True))

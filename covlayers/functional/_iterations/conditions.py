@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
-from covlayers.functional._base.function import exporting, in_forward_mode
+from covlayers.functional._base.function import compiling, exporting, in_forward_mode, transformed
 
 _TRITON = find_spec("triton") is not None and torch.version.hip is None  # nothing is imported
+_LARGEST_GRID = 2**16 - 1  # of programs, but along the first dimension
 
 
 def fits(*matrices: Tensor) -> bool:
@@ -29,6 +30,34 @@ def fits(*matrices: Tensor) -> bool:
         and not exporting()
         and not (torch.is_grad_enabled() and any(A.requires_grad for A in matrices))
         and not in_forward_mode()
+    )
+
+
+def fits_features(x: Tensor, num_groups: int) -> bool:
+    r"""Whether the kernels of a batch serve features ``(N, C, *)``.
+
+    They want some float32, float16 or bfloat16 features, in groups of at most
+    ``tuning.LARGEST_GROUP`` channels, on such a GPU. A compiled graph takes the plain lines, which
+    its compiler differentiates and fuses with their neighbours; so do the transforms of
+    ``torch.func`` and forward mode.
+    """
+    return (
+        _capable(x.device)
+        and x.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and x.shape[1] // num_groups <= tuning.LARGEST_GROUP
+        and num_groups <= _LARGEST_GRID
+        and 0 < x.numel() // x.shape[1] < 2**30
+        and not compiling()
+        and not transformed()
+    )
+
+
+def fits_in_place(*tensors: Tensor) -> bool:
+    """Whether a kernel serves these tensors, some in place: contiguous float32, in eager mode."""
+    return (
+        all(_capable(x.device) and x.dtype == torch.float32 and x.is_contiguous() for x in tensors)
+        and not compiling()
+        and not transformed()
     )
 
 

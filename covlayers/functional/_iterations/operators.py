@@ -13,6 +13,26 @@ from torch import Tensor
 _LIBRARY = torch.library.Library("covlayers", "DEF")
 
 
+def declare(
+    schema: str, on_cpu: Callable[..., Any], on_cuda: Callable[..., Any], fake: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The operator of a schema.
+
+    Args:
+        schema: name, arguments and outputs.
+        on_cpu: the plain lines.
+        on_cuda: the launch of a kernel.
+        fake: outputs of the right shapes and strides, without values.
+    """
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _LIBRARY.impl(name, on_cpu, "CPU")
+    _LIBRARY.impl(name, on_cuda, "CUDA")
+    torch.library.register_fake(f"covlayers::{name}", fake, lib=_LIBRARY)
+    operator: Callable[..., Any] = getattr(torch.ops.covlayers, name).default
+    return operator
+
+
 def define(
     schema: str, on_cpu: Callable[..., Any], on_cuda: Callable[..., Any], outputs: int
 ) -> Callable[..., Any]:
@@ -24,12 +44,6 @@ def define(
         on_cuda: the launch of a kernel.
         outputs: their number; one tensor, or a tuple of more.
     """
-    name = schema.partition("(")[0]
-    qualified = f"covlayers::{name}"
-    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, on_cpu, "CPU")
-    _LIBRARY.impl(name, on_cuda, "CUDA")
-    operator = getattr(torch.ops.covlayers, name).default
 
     def fake(first: Tensor, *_: Any) -> Any:
         likes = tuple(first.new_empty(first.shape) for _ in range(outputs))
@@ -47,6 +61,7 @@ def define(
         )
         return operator(*front), (0,) * outputs if outputs > 1 else 0
 
-    torch.library.register_fake(qualified, fake, lib=_LIBRARY)
+    operator = declare(schema, on_cpu, on_cuda, fake)
+    qualified = "covlayers::" + schema.partition("(")[0]
     torch.library.register_vmap(qualified, mapped, lib=_LIBRARY)
     return operator

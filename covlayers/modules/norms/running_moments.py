@@ -18,6 +18,7 @@ from covlayers.functional._base.function import (
     readable,
 )
 from covlayers.functional._base.linalg import identity_like
+from covlayers.functional._batch.averages import move_averages
 from covlayers.modules._factory import Factory
 from covlayers.modules._outweighing_eps import look
 from covlayers.modules._ranges import in_range
@@ -136,8 +137,7 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
                 self._looked = look(self, self.eps, cov.diagonal(dim1=-2, dim2=-1))
         if not self.track_running_stats:
             return
-        # A covariance is finite only if all of the mean is, and if its variances are.
-        valid: Tensor | None = None
+        running = self.running_mean, self.running_cov, self.num_batches_tracked
         if not (isinstance(count, int) and readable(cov)):
             if not compiling() and captured(self.running_cov):
                 raise UnsupportedError(
@@ -146,22 +146,19 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
                     "the layer with track_running_stats=False, or give torch.func.functional_call "
                     "clones of the buffers that are made inside the transformed function."
                 )
-            valid = (cov.diagonal(dim1=-2, dim2=-1).sum() < torch.inf) & (count > 1)
-        elif count < 2 or not (math.isfinite(cov.sum()) or cov.isfinite().all()):
-            return
-        self.num_batches_tracked.add_(1 if valid is None else valid)
-        momentum: float | Tensor | None = self.momentum
-        if momentum is None:
-            momentum = 1 / self.num_batches_tracked.clamp_min(1).to(mean.dtype)
-        unbiased = cov * (count / (count - 1 + (count == 1)))
-        if cov.dtype != self.running_cov.dtype:
-            mean, unbiased = mean.to(self.running_mean.dtype), unbiased.to(self.running_cov.dtype)
-        if valid is None:
+            move_averages(*running, mean, cov, count, self.momentum)
+        # A covariance is finite only if all of the mean is, and if its variances are.
+        elif count > 1 and (math.isfinite(cov.sum()) or cov.isfinite().all()):
+            self.num_batches_tracked.add_(1)
+            momentum: float | Tensor | None = self.momentum
+            if momentum is None:
+                momentum = 1 / self.num_batches_tracked.to(mean.dtype)
+            unbiased = cov * (count / (count - 1))
+            if cov.dtype != self.running_cov.dtype:
+                mean = mean.to(self.running_mean.dtype)
+                unbiased = unbiased.to(self.running_cov.dtype)
             self.running_mean.lerp_(mean, momentum)
             self.running_cov.lerp_(unbiased, momentum)
-            return
-        for running, batch in ((self.running_mean, mean), (self.running_cov, unbiased)):
-            running.copy_(torch.where(valid, torch.lerp(running, batch, momentum), running))
 
     def extra_repr(self) -> str:
         """The options."""

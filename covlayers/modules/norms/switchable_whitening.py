@@ -11,8 +11,8 @@ from covlayers.functional._base.checks import check_choice
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import check_channels, check_positions, full, no_autocast
+from covlayers.functional._batch.collective import joint_moments, outer
 from covlayers.functional._batch.memory_layout import formatted_gradient, like_format
-from covlayers.functional._batch.moments import joint_moments, outer
 from covlayers.functional.centered_product import centered_product
 from covlayers.functional.core import Method
 from covlayers.functional.functions import INVSQRT

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import covlayers
-from covlayers.functional._batch import moments
+from covlayers.functional._batch import collective, products
 from covlayers.functional._batch.collective import all_sum
 from covlayers.modules.norms import switchable_whitening
 from tests.distributed.parity import Case, Result, network, train
@@ -92,7 +92,7 @@ def gradient(leaf: Tensor) -> Tensor:
 def averages_of_averages(model: nn.Module, case: Case, part: slice) -> Result:
     """Training by means of means and of squares that weigh every process alike."""
     with ExitStack() as stack:
-        for module in (moments, switchable_whitening):
+        for module in (products, switchable_whitening):
             stack.enter_context(patch.object(module, "joint_moments", _averaged))
         return train(model, case, part)
 
@@ -102,9 +102,9 @@ def _averaged(
 ) -> tuple[Tensor, Tensor, Tensor]:
     processes = 1 if group is None else dist.get_world_size()
     wide = mean.double()
-    squares = scatter.double() / count.clamp_min(1) + moments.outer(wide)
+    squares = scatter.double() / count.clamp_min(1) + collective.outer(wide)
     wide = all_sum(wide, group) / processes
-    cov = all_sum(squares, group) / processes - moments.outer(wide)
+    cov = all_sum(squares, group) / processes - collective.outer(wide)
     return all_sum(count, group), wide.to(mean.dtype), cov.to(scatter.dtype)
 
 

@@ -1,0 +1,69 @@
+"""The passes over a batch by kernels, for a GPU."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from covlayers.functional._base.linalg import regularized
+from covlayers.functional._batch.affine import affine
+from covlayers.functional._batch.collective import joint_moments
+from covlayers.functional._batch.gradient import (
+    add_gradient_parts,
+    features_gradient,
+    sum_gradient_parts,
+)
+from covlayers.functional._batch.products import Statistics
+from covlayers.functional._batch.statistics import add_parts, sum_parts
+
+
+class Kernels(NamedTuple):
+    """The passes of :class:`~.products.Products`; what they hand on is the batch itself."""
+
+    num_groups: int
+
+    def statistics(
+        self, x: Tensor, eps: float, shrinkage: float | None, group: str | None
+    ) -> tuple[Tensor, Tensor, Statistics]:
+        """``x``, its regularised covariance and its statistics."""
+        n = x.numel() // x.shape[1]
+        mean, cov, A = add_parts(*sum_parts(x, self.num_groups), n, eps, shrinkage)
+        mean = mean.view(*cov.shape[:2], 1)
+        if group is None:
+            return x, A, (mean, cov, n)
+        count, joint, cov = joint_moments(mean.new_full((), n), mean.squeeze(-1), n * cov, group)
+        return x, regularized(cov, eps, shrinkage), (joint.unsqueeze(-1), cov, count)
+
+    def given(self, x: Tensor, mean: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
+        """``x`` and ``W`` themselves: a kernel reads them beside the mean."""
+        return x, W
+
+    def transform(
+        self, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        """The output."""
+        y: Tensor = affine(x, W.contiguous(), mean.flatten(), weight, bias)
+        return y
+
+    def gradient_sums(
+        self, grad: Tensor, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor | None, Tensor]:
+        """What the next pass reads, and this process's sums: of ``grad``, for scale and ``W``."""
+        parts = sum_gradient_parts(grad, x, mean.flatten(), self.num_groups)
+        return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight)
+
+    def gradient(
+        self,
+        factors: tuple[Tensor, Tensor],
+        mean: Tensor,
+        W: Tensor,
+        weight: Tensor | None,
+        gsum: Tensor,
+        gcov: Tensor,
+        share: float,
+    ) -> Tensor:
+        """The gradient for ``x``, from twice the covariance's and the ``share`` of a position."""
+        vectors = mean.flatten(), gsum.flatten()
+        gx: Tensor = features_gradient(
+            *factors, W.contiguous(), weight, *vectors, gcov.contiguous(), share
+        )
+        return gx
