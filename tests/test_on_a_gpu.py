@@ -5,8 +5,10 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import covlayers as cl
+from benchmarks.zoo import Layer, inputs, zoo
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
 from tests.built import BATCH_NORMS, MODULES, NORMS, features, sample
@@ -26,6 +28,7 @@ SPECTRAL_MODULES = {
     "CovPool power",
     "CrossCovPool exact",
 }
+UNFITTED = [layer for layer in zoo() if not hasattr(layer.run, "fit")]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -37,6 +40,24 @@ def test_a_layer_waits_for_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_layer_in_evaluation_waits_for_nothing(name: str) -> None:
     dispatched(MODULES[name]().eval(), [sample(name)])
+
+
+@pytest.mark.parametrize("layer", UNFITTED, ids=lambda layer: layer.name)
+def test_a_layer_of_the_zoo_waits_for_nothing(layer: Layer) -> None:
+    dispatched(layer.run, inputs(layer.shapes, "cpu"))
+
+
+def test_no_layer_is_left_out() -> None:
+    """Layers of data are: what they derive from, their observations, has no values here."""
+    tried = [*(MODULES[name]() for name in MODULES), *(layer.run for layer in UNFITTED)]
+    classes = {type(part) for module in tried for part in module.modules()}
+    public = {getattr(cl, name) for name in cl.__all__}
+    modules = {one for one in public if isinstance(one, type) and issubclass(one, nn.Module)}
+    assert {one.__name__ for one in modules - classes} == {
+        "ZCAWhitening",
+        "PCAWhitening",
+        "CholeskyWhitening",
+    }
 
 
 @pytest.mark.parametrize("name", GOOD)

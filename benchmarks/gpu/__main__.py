@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch
 
 import benchmarks.gpu
 from benchmarks.gpu.parts import PARTS, of_shard, rows_of
-from benchmarks.gpu.processes import OK, run_cases
+from benchmarks.gpu.processes import OK, POISONED, run_cases
 from benchmarks.gpu.promises import verdicts
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.table import table
@@ -112,4 +113,7 @@ def versions() -> dict[str, str | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == POISONED:
+        os._exit(status)  # nothing more is asked of a device that may be broken
+    sys.exit(status)
