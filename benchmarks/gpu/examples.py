@@ -73,7 +73,7 @@ def train(name: str, device: str, steps: int, seconds: float) -> Iterator[Row]:
         lightning.seed_everything(0, verbose=False)
         losses: list[float] = []
         start = monotonic()
-        row = {"what": name, "precision": precision, "status": OK}
+        row: Row = {"what": name, "precision": precision, "status": OK}
         try:
             made = model(**options["model"])
             trainer = lightning.Trainer(

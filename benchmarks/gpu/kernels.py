@@ -86,7 +86,7 @@ def iterations(n: int, batch: int, setting: Setting) -> Iterator[Row]:
     for name, run in runs.items():
         settled(run)
         ((wall, iqr),) = milliseconds([run], setting.min_time)
-        row = {"what": name, "shape": [batch, n, n], "wall_ms": wall, "wall_iqr_ms": iqr}
+        row: Row = {"what": name, "shape": [batch, n, n], "wall_ms": wall, "wall_iqr_ms": iqr}
         row |= watched(run, setting.device)
         operations = 2 * n**3 * batch * products[name]
         busy = row["gpu_ms"]
