@@ -11,7 +11,7 @@ import covlayers as cl
 from benchmarks.zoo import Layer, inputs, zoo
 from covlayers import functional as F
 from covlayers.functional import BACKWARDS, METHODS
-from tests.built import BATCH_NORMS, MODULES, NORMS, features, sample
+from tests.built import BATCH_NORMS, MODULES, NORMS, features, gradients, sample
 from tests.capturable import DECOMPOSITIONS, dispatched
 from tests.good_calls import GOOD, ROOTS
 from tests.properties import spd
@@ -40,6 +40,16 @@ def test_a_layer_waits_for_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_layer_in_evaluation_waits_for_nothing(name: str) -> None:
     dispatched(MODULES[name]().eval(), [sample(name)])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_layer_is_what_make_graphed_callables_takes(name: str) -> None:
+    """It has no hooks, learns no buffer, and its output depends on all that has a gradient."""
+    module = MODULES[name]()
+    for part in module.modules():
+        assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+    assert not any(buffer.requires_grad for buffer in module.buffers())
+    assert all(grad is not None for grad in gradients(module, sample(name)))
 
 
 @pytest.mark.parametrize("layer", UNFITTED, ids=lambda layer: layer.name)

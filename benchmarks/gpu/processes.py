@@ -114,7 +114,12 @@ def finish_within(command: Sequence[str], seconds: float) -> tuple[int | None, s
     """
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
-            command, stdout=said, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
+            command,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=os.environ | {"COLUMNS": "300"},
+            start_new_session=True,
         )
         try:
             code: int | None = process.wait(max(0.0, seconds))

@@ -51,7 +51,7 @@ def same(module: nn.Module, twin: nn.Module, run: Callable[..., Tensor], x: Tens
 @pytest.mark.parametrize("name", CAPTURABLE)
 def test_make_graphed_callables(name: str) -> None:
     module, twin, (first, second) = placed(name)
-    graphed = torch.cuda.make_graphed_callables(module, (first,), allow_unused_input=True)
+    graphed = torch.cuda.make_graphed_callables(module, (first,))
     for x in (second, first):
         same(module, twin, graphed, x)
 
@@ -61,15 +61,14 @@ def test_evaluation_after_replays(name: str) -> None:
     module, twin, (first, second) = placed(name)
     module.eval()(first)  # which derives a matrix from the averages
     module.train()
-    graphed = torch.cuda.make_graphed_callables(module, (first,), allow_unused_input=True)
+    graphed = torch.cuda.make_graphed_callables(module, (first,))
     graphed(second)
     twin.load_state_dict(module.state_dict())
     assert_close(graphed.eval()(first), twin.eval()(first), **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["DecorrelatedBatchNorm zca", "CovPool", "ISQRTCovPool"])
-def test_reduce_overhead(name: str) -> None:
-    compiled_replays(name)
+def test_reduce_overhead() -> None:
+    compiled_replays("DecorrelatedBatchNorm zca")
 
 
 @pytest.mark.full
