@@ -47,7 +47,7 @@ def test_a_layer_is_what_make_graphed_callables_takes(name: str) -> None:
     """It has no hooks, learns no buffer, and its output depends on all that has a gradient."""
     module = MODULES[name]()
     for part in module.modules():
-        assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+        assert not {**part._forward_hooks, **part._forward_pre_hooks, **part._backward_hooks}
     assert not any(buffer.requires_grad for buffer in module.buffers())
     assert all(grad is not None for grad in gradients(module, sample(name)))
 
