@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 
 EXTRAS := examples test docs dev
 TORCH_VERSIONS ?= 2.11.0 2.14.1 newest
-BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead smaller_side launches guarantees
+BENCHMARKS := run layers heads style scaling data_parallel thread_split targets overhead smaller_side guarantees
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-versions reliability lint docs bench all clean
+.PHONY: help demo test test-versions reliability lint docs bench gpu all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ docs: $(VENV)/.extra-docs ## build the documentation into docs/_build/html
 
 bench: $(VENV)/.extra-bench ## measure time, memory and error; how they grow; what is promised
 	set -e; for script in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$script; done
+
+gpu: $(VENV)/.extra-examples $(VENV)/.extra-test ## measure and check on a GPU all that is promised of one
+	$(BIN)/python -m benchmarks.gpu
 
 all: $(VENV)/.extra-all ## install every extra
 

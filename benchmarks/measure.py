@@ -19,6 +19,8 @@ ROUNDS = 5
 BLOCK_S = 2e-3
 WARM_S = 0.05
 SLOW_S = 1.0
+# Warm is what takes about as long as the time before, or has run this often.
+AGREEING, WARM_UPS = 1.5, 10
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def milliseconds(
     of a block of calls by the host's clock, read when torch.cuda.synchronize() has returned. (The
     timer of torch.utils.benchmark calls torch.set_num_threads, which changes LAPACK for good.)
     """
+    for step in steps:
+        settled(step)
     samples: list[list[float]] = [[] for _ in steps]
     for _ in range(ROUNDS):
         for step, own in zip(steps, samples, strict=True):
@@ -140,13 +144,33 @@ def seconds(step: Callable[[], object], calls: int = 1) -> float:
     return (perf_counter() - start) / calls
 
 
+def settled(
+    step: Callable[[], object],
+    first: float | None = None,
+    time: Callable[[Callable[[], object]], float] = seconds,
+) -> float:
+    """The time of a call once two in a row agree: none of them compiles, tunes or allocates.
+
+    Args:
+        step: what to call.
+        first: the time of a call that came before, if one did.
+        time: how a call is timed.
+    """
+    last = time(step) if first is None else first
+    for _ in range(WARM_UPS):
+        before, last = last, time(step)
+        if max(before, last) <= AGREEING * min(before, last):
+            break
+    return last
+
+
 def _wait() -> None:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def _samples(step: Callable[[], object], min_time: float) -> list[float]:
-    """Milliseconds a call of each block; a first call warms up, or is the sample if it is long."""
+    """Milliseconds a call of each block of calls, or of one call if it is long."""
     first = seconds(step)
     if first > max(WARM_S, min_time):
         return [1e3 * first]
@@ -195,7 +219,7 @@ def examine(cell: Cell, problem: Problem) -> Row:
         row |= {f"{name}_error": error for name, error in errors.items()}
         if broken := [name for name, error in errors.items() if error is None]:
             row["status"] = f"non-finite {' and '.join(broken)}"
-        if elapsed > SLOW_S:
+        if elapsed > SLOW_S and (elapsed := settled(step, elapsed)) > SLOW_S:
             row |= {"time_ms": 1e3 * elapsed, "status": "timed once, as it is slow"}
             return row
         row["peak_bytes"] = peak_bytes(step, gradient.device)

@@ -45,7 +45,7 @@ SCHEMAS = {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": "n batch plain_ms split_ms again_ms split_over_plain again_over_plain",
     },
-    "launches": {"metadata": SURROUNDINGS, "rows": "what shape wall_ms gpu_ms launches"},
+    "gpu": {"metadata": f"{SURROUNDINGS} packages", "rows": "part case status"},
     "overhead": {
         "metadata": f"{SURROUNDINGS} condition_number",
         "rows": """

@@ -1,4 +1,4 @@
-"""Every layer on a small input, and what one has in plain PyTorch in its place."""
+"""Every layer, by default on a small input, and what one has in plain PyTorch in its place."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,38 @@ from benchmarks.published_layers import TextbookPool
 
 Run = Callable[..., Tensor]
 Shape = tuple[int, ...]
-CHANNELS = 8
-FRAMES = 4
-CLASSES = 3
-MAPS = (8, CHANNELS, 2, 2)
-POOLED = (8, CHANNELS, 4, 4)
-TOKENS = (8, 5, CHANNELS)
-CLIPS = (2, FRAMES, CHANNELS, 2, 2)
-SAMPLES = (32, CHANNELS)
-MATRICES = (8, CHANNELS, CHANNELS)
 CONDITION = 1e2
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of what the layers take.
+
+    Attributes:
+        channels: of maps, tokens, clips and samples; rows of a matrix.
+        frames: of a clip.
+        batch: maps, token sequences or matrices.
+        clips: clips.
+        samples: vectors.
+        side: pixels of a map that is normalised.
+        pooled: pixels of a map that is pooled.
+        tokens: of a sequence.
+    """
+
+    channels: int = 8
+    frames: int = 4
+    batch: int = 8
+    clips: int = 2
+    samples: int = 32
+    side: int = 2
+    pooled: int = 4
+    tokens: int = 5
+
+
+SMALL = Sizes()
+CHANNELS = SMALL.channels
+MAPS = (SMALL.batch, CHANNELS, SMALL.side, SMALL.side)
+CLASSES = 3
 
 
 @dataclass(frozen=True)
@@ -41,54 +63,58 @@ class Layer:
         return type(self.run).__name__
 
 
-def zoo() -> list[Layer]:
+def zoo(sizes: Sizes = SMALL) -> list[Layer]:
     """All of them."""
-    batch_norm = {"BatchNorm2d": nn.BatchNorm2d(CHANNELS)}
+    C, T, N = sizes.channels, sizes.frames, sizes.batch
+    maps = (N, C, sizes.side, sizes.side)
+    pooled = (N, C, sizes.pooled, sizes.pooled)
+    tokens = (N, sizes.tokens, C)
+    clips = (sizes.clips, T, C, sizes.side, sizes.side)
+    samples, matrices = (sizes.samples, C), (N, C, C)
+    batch_norm = {"BatchNorm2d": nn.BatchNorm2d(C)}
     mean: dict[str, Run] = {"mean": Average(2)}
     eigh = mean | {"eigh by hand": by_hand.pool}
-    linear = {"Linear": nn.Linear(CHANNELS, CHANNELS)}
+    linear = {"Linear": nn.Linear(C, C)}
     gate = {"gate of the mean": by_hand.gate}
-    two, samples = (POOLED, POOLED), torch.randn(SAMPLES)
+    two, fitted = (pooled, pooled), torch.randn(samples)
     return [
-        Layer(cl.DecorrelatedBatchNorm(CHANNELS), (MAPS,), batch_norm),
-        Layer(cl.IterNorm(CHANNELS), (MAPS,), batch_norm),
-        Layer(cl.PCANorm(CHANNELS, CHANNELS // 2), (MAPS,), batch_norm),
-        Layer(cl.GroupWhitening(CHANNELS, CHANNELS // 2), (MAPS,), batch_norm),
-        Layer(cl.SwitchableWhitening(CHANNELS, 2), (MAPS,), batch_norm),
-        Layer(cl.CovPool(CHANNELS), (POOLED,), eigh),
-        Layer(cl.MPNCovPool(CHANNELS), (POOLED,), eigh),
-        Layer(cl.ISQRTCovPool(CHANNELS), (POOLED,), mean | textbook("iSQRT-COV", isqrt_cov)),
-        Layer(cl.MTPCovPool(CHANNELS), (POOLED,), mean | textbook("MTP", mtp)),
-        Layer(cl.MPACovPool(CHANNELS), (POOLED,), mean | textbook("MPA", mpa)),
-        Layer(cl.CrossCovPool(CHANNELS, CHANNELS // 2), (POOLED,), mean),
-        Layer(cl.CovAttention(CHANNELS, CHANNELS // 2, grid_size=2), (POOLED,), gate),
-        Layer(cl.SVPowerNorm(), (MATRICES,), {"svd by hand": by_hand.power_norm}),
+        Layer(cl.DecorrelatedBatchNorm(C), (maps,), batch_norm),
+        Layer(cl.IterNorm(C), (maps,), batch_norm),
+        Layer(cl.PCANorm(C, C // 2), (maps,), batch_norm),
+        Layer(cl.GroupWhitening(C, C // 2), (maps,), batch_norm),
+        Layer(cl.SwitchableWhitening(C, 2), (maps,), batch_norm),
+        Layer(cl.CovPool(C), (pooled,), eigh),
+        Layer(cl.MPNCovPool(C), (pooled,), eigh),
+        Layer(cl.ISQRTCovPool(C), (pooled,), mean | textbook("iSQRT-COV", isqrt_cov)),
+        Layer(cl.MTPCovPool(C), (pooled,), mean | textbook("MTP", mtp)),
+        Layer(cl.MPACovPool(C), (pooled,), mean | textbook("MPA", mpa)),
+        Layer(cl.CrossCovPool(C, C // 2), (pooled,), mean),
+        Layer(cl.CovAttention(C, C // 2, grid_size=sizes.side), (pooled,), gate),
+        Layer(cl.SVPowerNorm(), (matrices,), {"svd by hand": by_hand.power_norm}),
+        Layer(cl.SecondOrderHead(C, CLASSES), (tokens,), {"class token": ClassToken(C)}),
+        Layer(cl.AttentiveTemporalCovPool(C, T), (clips,), {"mean": Average(3)}),
+        Layer(cl.TCPCovPool(C, T), (clips,), {"mean": Average(3)}),
         Layer(
-            cl.SecondOrderHead(CHANNELS, CLASSES), (TOKENS,), {"class token": ClassToken(CHANNELS)}
-        ),
-        Layer(cl.AttentiveTemporalCovPool(CHANNELS, FRAMES), (CLIPS,), {"mean": Average(3)}),
-        Layer(cl.TCPCovPool(CHANNELS, FRAMES), (CLIPS,), {"mean": Average(3)}),
-        Layer(
-            cl.TemporalSpatialAttention(CHANNELS),
-            (CLIPS,),
+            cl.TemporalSpatialAttention(C),
+            (clips,),
             {"scaled_dot_product_attention": by_hand.attend},
         ),
-        Layer(cl.TemporalChannelAttention(CHANNELS), (CLIPS,), gate),
+        Layer(cl.TemporalChannelAttention(C), (clips,), gate),
         Layer(
-            cl.TemporalConv(CHANNELS, FRAMES),
-            (CLIPS,),
-            {"Conv3d": nn.Conv3d(FRAMES, FRAMES, 3, padding=1)},
+            cl.TemporalConv(C, T),
+            (clips,),
+            {"Conv3d": nn.Conv3d(T, T, 3, padding=1)},
         ),
-        Layer(cl.ZCAWhitening(CHANNELS).fit(samples), (SAMPLES,), linear),
-        Layer(cl.PCAWhitening(CHANNELS).fit(samples), (SAMPLES,), linear),
-        Layer(cl.CholeskyWhitening(CHANNELS).fit(samples), (SAMPLES,), linear),
+        Layer(cl.ZCAWhitening(C).fit(fitted), (samples,), linear),
+        Layer(cl.PCAWhitening(C).fit(fitted), (samples,), linear),
+        Layer(cl.CholeskyWhitening(C).fit(fitted), (samples,), linear),
         Layer(cl.WhiteningColoring(), two, {"eigh by hand": by_hand.whitening_coloring}),
         Layer(cl.GroupWhiteningColoring(2), two, {"eigh by hand": by_hand.whitening_coloring}),
         Layer(cl.AdaIN(), two, {"by hand": by_hand.adain}),
-        Layer(cl.WhiteningLoss(), (POOLED,), {"by hand": by_hand.distance_from_white}),
+        Layer(cl.WhiteningLoss(), (pooled,), {"by hand": by_hand.distance_from_white}),
         Layer(
             cl.ColoringOrthogonalityLoss(),
-            (MATRICES,),
+            (matrices,),
             {"by hand": by_hand.distance_from_orthogonal},
         ),
     ]

@@ -9,10 +9,11 @@ from matplotlib import rc_context
 import rule_figures
 from benchmarks import plot
 from entries import by_part, columns
+from gpu_tables import gpu
 from results import Results, Row, load, provenance
 from tables import number, table, unbroken
 
-SCRIPTS = {"matrix_functions": "run.py"}
+MODULES = {"matrix_functions": "run"}
 ACCURATE_N = 64
 
 
@@ -22,12 +23,19 @@ def write(results: Path, folder: Path) -> None:
     for name, part in PARTS.items():
         sections = [
             f"{part(found)}\n\n{figures_of(name, device, found, folder)}{provenance(found)}"
-            for device in ("cpu", "cuda")
+            for device in devices(results, name)
             if (found := load(results, name, device)) is not None
         ]
-        script = SCRIPTS.get(name, f"{name}.py")
-        absent = f"Not measured yet; `python benchmarks/{script}` measures it."
+        absent = f"Not measured yet; `python -m benchmarks.{MODULES.get(name, name)}` measures it."
         (folder / f"{name}.md").write_text("\n\n".join(sections or [absent]) + "\n")
+
+
+def devices(results: Path, name: str) -> tuple[str, ...]:
+    """Of what there may be results: GPUs have names of their own where nothing else is measured."""
+    if name != "gpu":
+        return ("cpu", "cuda")
+    found = (path.stem.removesuffix("-quick").split("-")[1] for path in results.glob("gpu-*.json"))
+    return tuple(sorted({*found} - {"cpu"}))
 
 
 def figures_of(name: str, device: str, results: Results, folder: Path) -> str:
@@ -191,6 +199,7 @@ PARTS: dict[str, Callable[[Results], str]] = {
             positions_share="positions",
         ),
     ),
+    "gpu": gpu,
     "data_parallel": columns(
         layer="layer",
         num_features="channels",

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu import promises
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -83,3 +85,25 @@ def test_a_call_has_its_ratio_target_and_count(page: ModuleType) -> None:
     (fitted,) = (row for row in rows if row[:1] == ["ZCAWhitening"] and len(row) == 6)
     assert fitted[2:4] == ["–", "–"]
     assert all(int(count) > 0 for count in fitted[4:])
+
+
+def test_a_gpu_has_its_promises_times_and_graphs(page: ModuleType, tmp_path: Path) -> None:
+    known = json.loads((DOCS.parent / "benchmarks/results/overhead-cpu.json").read_text())
+    facts = known["metadata"] | {"device": "NVIDIA H200", "packages": {}}
+    timed = {"what": "CovPool", "shape": [2, 3], "wall_ms": 1.5, "gpu_ms": 0.25, "launches": 40}
+    rows = [
+        {"part": "layers", "case": "pooling", "status": "ok", **timed},
+        {"part": "layers", "case": "broken", "what": "a", "status": "ValueError"},
+        {"part": "graphs", "case": "sqrtm", "status": "ok", "captured": True},
+        {"part": "graphs", "case": "eigh", "status": "ok", "captured": False},
+        *({"part": "promises", **row} for row in promises.verdicts([])),
+    ]
+    written = json.dumps({"metadata": facts, "rows": rows})
+    (tmp_path / "gpu-nvidia_h200.json").write_text(written)
+    (tmp_path / "gpu-cpu-quick.json").write_text(written)
+    page.write(tmp_path, tmp_path / "page")
+    text = (tmp_path / "page" / "gpu.md").read_text()
+    assert "| pooling | CovPool | 2 × 3 | 1.5 | 0.25 | 40 |" in text
+    assert text.count("skipped") == len(promises.PROMISES)
+    assert "captures 1 of 2 paths, not `eigh`." in text
+    assert text.count("on NVIDIA H200") == 1

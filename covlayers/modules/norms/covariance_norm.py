@@ -96,5 +96,7 @@ class CovarianceNorm(RunningMoments, DerivedBuffers):
     def train(self, mode: bool = True) -> Self:
         """Choose between batch statistics (True) and running ones (False)."""
         super().train(mode)
+        if mode:  # the replay of a CUDA graph moves the averages, and no counter of theirs
+            self.outdate()
         self.prepare()
         return self
