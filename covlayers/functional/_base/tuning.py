@@ -37,6 +37,12 @@ PROGRAMS = 256
 multiprocessor of an H200; their sums are added up by a second kernel, whose time grows with it. Not
 measured yet: no GPU was at hand."""
 
+MATRICES_PER_PROGRAM = 2
+"""Of matrices up to 16 in one Triton program, which is one warp: their chains of products overlap,
+where one warp for each waits most of the time (7.5 TFLOP/s of 64 at n = 64, on an H200). Each takes
+1830 instructions either way, and more of them do not fit the registers. Not measured yet, no GPU
+was at hand."""
+
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
 product for each sample. ``python -m benchmarks.layers``"""

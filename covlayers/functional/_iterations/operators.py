@@ -33,21 +33,25 @@ def declare(
     return operator
 
 
+def one_like(first: Tensor, *_: Any) -> Tensor:
+    """The shape of a result that is one matrix for each of the first input."""
+    return first.new_empty(first.shape)
+
+
 def define(
-    schema: str, on_cpu: Callable[..., Any], on_cuda: Callable[..., Any], outputs: int
+    schema: str,
+    on_cpu: Callable[..., Any],
+    on_cuda: Callable[..., Any],
+    fake: Callable[..., Any] = one_like,
 ) -> Callable[..., Any]:
-    """The operator of a schema, whose outputs are contiguous and shaped as its first input.
+    """The operator of a schema, whose outputs are contiguous.
 
     Args:
         schema: name, arguments and outputs.
         on_cpu: the plain lines.
         on_cuda: the launch of a kernel.
-        outputs: their number; one tensor, or a tuple of more.
+        fake: empty outputs of the right shapes.
     """
-
-    def fake(first: Tensor, *_: Any) -> Any:
-        likes = tuple(first.new_empty(first.shape) for _ in range(outputs))
-        return likes if outputs > 1 else likes[0]
 
     def mapped(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         """The rule for vmap: one more batch dimension, in front."""
@@ -59,7 +63,8 @@ def define(
             else arg.movedim(dim, 0)
             for arg, dim in zip(args, in_dims, strict=True)
         )
-        return operator(*front), (0,) * outputs if outputs > 1 else 0
+        result = operator(*front)
+        return result, [0] * len(result) if isinstance(result, list) else 0
 
     operator = declare(schema, on_cpu, on_cuda, fake)
     qualified = "covlayers::" + schema.partition("(")[0]
