@@ -88,13 +88,15 @@ class _CenteredProduct:
             each = (grad + grad.mT) @ z
             if for_weights:
                 gweights = (each * z).sum(-2, keepdim=True) / 2
-            return _counting(each, weights), None, gweights, None
+            gx = each if weights is None else _counting(each, weights)
+            return gx, None, gweights, None
         if for_x or for_weights:
             each = grad @ centered(y, ctx.center, weights)
-            gx = _counting(each, weights)
+            gx = each if weights is None else _counting(each, weights)
         if for_y or for_weights:
             z = centered(x, ctx.center, weights)
-            gy = _counting(grad.mT @ z, weights) if for_y else None
+            if for_y:
+                gy = grad.mT @ z if weights is None else _counting(grad.mT @ z, weights)
         if for_weights:
             gweights = (each * z).sum(-2, keepdim=True)
         return gx, gy, gweights, None
@@ -123,9 +125,9 @@ class _CenteredProduct:
 _centered_product = differentiable(_CenteredProduct)
 
 
-def _counting(each: Tensor, weights: Tensor | None) -> Tensor:
+def _counting(each: Tensor, weights: Tensor) -> Tensor:
     """What comes from each position, by its weight."""
-    return each if weights is None else torch.where(weights == 0, 0.0, each * weights)
+    return torch.where(weights == 0, 0.0, each * weights)
 
 
 def _products(x: Tensor, y: Tensor) -> Tensor:
