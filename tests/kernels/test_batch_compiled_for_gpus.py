@@ -56,7 +56,12 @@ KERNELS: dict[str, tuple[Any, list[Any], dict[str, Any], dict[str, int]]] = {
         {"BLOCKS": 1, **TILE},
         SUMS,
     ),
-    "add_gradient_parts": (gradient_triton.add_gradient_parts, [*7 * [FLOATS], N, N], ROWS, {}),
+    "add_gradient_parts": (
+        gradient_triton.add_gradient_parts,
+        [*7 * [FLOATS], N, N],
+        {"SYMMETRIC": True, **ROWS},
+        {},
+    ),
     "features_gradient": (
         gradient_triton.features_gradient,
         [*8 * [FLOATS], N, N, STRIDES, STRIDES, STRIDES, N, N, SCALAR],

@@ -31,7 +31,7 @@ def _sum_gradient_parts_on_cuda(
 
 
 def _gradient_sums_memory(
-    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None
+    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None, symmetric: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     total = totals.new_empty(totals.shape[2:])
     scaled = total.new_empty(0 if weight is None else total.shape)
@@ -39,21 +39,21 @@ def _gradient_sums_memory(
 
 
 def _add_gradient_parts_on_cpu(
-    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None
+    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None, symmetric: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     total, gV = totals.sum((0, 1)), products.sum(0)
-    if weight is None:
-        return total, total.new_empty(0), gV
-    return total, (gV * W).sum(-1).flatten(), cast(weight, gV.dtype).view(*gV.shape[:2], 1) * gV
+    gweight = total.new_empty(0) if weight is None else (gV * W).sum(-1).flatten()
+    gW = gV if weight is None else cast(weight, gV.dtype).view(*gV.shape[:2], 1) * gV
+    return total, gweight, gW + gW.mT if symmetric else gW
 
 
 def _add_gradient_parts_on_cuda(
-    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None
+    totals: Tensor, products: Tensor, W: Tensor, weight: Tensor | None, symmetric: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     from covlayers.functional._batch.launch import launch_add_gradient_parts
 
-    outputs = _gradient_sums_memory(totals, products, W, weight)
-    launch_add_gradient_parts(totals, products, W, weight, outputs)
+    outputs = _gradient_sums_memory(totals, products, W, weight, symmetric)
+    launch_add_gradient_parts(totals, products, W, weight, symmetric, outputs)
     return outputs
 
 
@@ -101,8 +101,8 @@ sum_gradient_parts = declare(
 )
 # It reads 4 C c for each part and writes 4 C c.
 add_gradient_parts = declare(
-    "add_gradient_parts(Tensor totals, Tensor products, Tensor W, Tensor? weight) "
-    "-> (Tensor, Tensor, Tensor)",
+    "add_gradient_parts(Tensor totals, Tensor products, Tensor W, Tensor? weight, "
+    "bool symmetric) -> (Tensor, Tensor, Tensor)",
     _add_gradient_parts_on_cpu,
     _add_gradient_parts_on_cuda,
     _gradient_sums_memory,

@@ -78,11 +78,12 @@ def add_gradient_parts(
     gW_pointer,
     parts,
     c,
+    SYMMETRIC: tl.constexpr,
     ROWS: tl.constexpr,
     SIDE: tl.constexpr,
     TAKEN: tl.constexpr,
 ):
-    """Some rows of ``G_W`` and their channels of the sums, of one group."""
+    """Some rows of ``G_W``, or of it and its transpose, and their channels of the sums."""
     group, groups = tl.program_id(1), tl.num_programs(1)
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, SIDE)
     known_rows = rows < c
@@ -90,6 +91,7 @@ def add_gradient_parts(
     entries = rows[:, None] * c + columns[None, :]
     total = tl.zeros([ROWS], tl.float32)
     product = tl.zeros([ROWS, SIDE], tl.float32)
+    transposed = product
     for index in range(0, parts, TAKEN):
         part = index + tl.arange(0, TAKEN)
         place = (part.to(tl.int64) * groups + group) * c
@@ -99,6 +101,9 @@ def add_gradient_parts(
         inside = (part < parts)[:, None, None] & known[None, :, :]
         start = part_product_pointer + (place * c)[:, None, None]
         product += tl.sum(tl.load(start + entries[None, :, :], mask=inside, other=0.0), 0)
+        if SYMMETRIC:
+            across = (columns[None, :] * c + rows[:, None])[None, :, :]
+            transposed += tl.sum(tl.load(start + across, mask=inside, other=0.0), 0)
     channels = group * c + rows
     tl.store(total_pointer + channels, total, mask=known_rows)
     entries += group.to(tl.int64) * c * c
@@ -106,6 +111,9 @@ def add_gradient_parts(
         W = tl.load(W_pointer + entries, mask=known, other=0.0)
         tl.store(gweight_pointer + channels, tl.sum(product * W, 1), mask=known_rows)
         product *= load_channels(weight_pointer, channels, known_rows)[:, None]
+        transposed *= load_channels(weight_pointer, group * c + columns, columns < c)[None, :]
+    if SYMMETRIC:
+        product += transposed
     tl.store(gW_pointer + entries, product, mask=known)
 
 

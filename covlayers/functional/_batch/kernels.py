@@ -45,11 +45,20 @@ class Kernels(NamedTuple):
         return y
 
     def gradient_sums(
-        self, grad: Tensor, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None
+        self,
+        grad: Tensor,
+        x: Tensor,
+        mean: Tensor,
+        W: Tensor,
+        weight: Tensor | None,
+        symmetric: bool,
     ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor | None, Tensor]:
-        """What the next pass reads, and this process's sums: of ``grad``, for scale and ``W``."""
+        """What the next pass reads, and this process's sums: of ``grad``, for scale and ``W``.
+
+        If ``symmetric``, the last with its transpose added.
+        """
         parts = sum_gradient_parts(grad, x, mean.flatten(), self.num_groups)
-        return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight)
+        return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight, symmetric)
 
     def gradient(
         self,

@@ -52,7 +52,7 @@ def launch_affine(
     x, n, M = rows(x)
     groups, c, _ = W.shape
     cut = tiles(n, groups, c)
-    args = x, W, mean, weight, bias, y, n, M, x.stride(), rows(y)[0].stride(), c, cut.all
+    args = x, W, mean, weight, bias, y, n, M, x.stride(), strides(y), c, cut.all
     _launch(affine, (cut.all * groups, cut.blocks), *args, **_tile(cut), num_stages=1)
 
 
@@ -73,11 +73,12 @@ def launch_add_gradient_parts(
     products: Tensor,
     W: Tensor,
     weight: Tensor | None,
+    symmetric: bool,
     outputs: tuple[Tensor, Tensor, Tensor],
 ) -> None:
     """The sums over all positions, the gradients of the scale and of ``W``."""
     parts, groups, c, _ = products.shape
-    args = totals, products, W, weight, *outputs, parts, c
+    args = totals, products, W, weight, *outputs, parts, c, symmetric
     _launch(add_gradient_parts, (-(-c // ROWS), groups), *args, **_rows(c))
 
 
@@ -96,10 +97,9 @@ def launch_features_gradient(
     (g, n, M), (x, *_) = rows(grad), rows(x)
     groups, c, _ = W.shape
     cut = tiles(n, groups, c)
-    strides = g.stride(), x.stride(), rows(gx)[0].stride()
-    args = g, x, W, weight, mean, total, gcov, gx, n, M, *strides, c, cut.all, share
+    args = g, x, W, weight, mean, total, gcov, gx, n, M, g.stride(), x.stride(), strides(gx)
     grid = cut.all * groups, cut.blocks
-    _launch(features_gradient, grid, *args, **_tile(cut), num_stages=1)
+    _launch(features_gradient, grid, *args, c, cut.all, share, **_tile(cut), num_stages=1)
 
 
 def launch_move(
@@ -121,6 +121,11 @@ def rows(x: Tensor) -> tuple[Tensor, int, int]:
     """``x (N, C, *)`` as ``(N, C, M)``, a view where memory allows it, ``N M`` and ``M``."""
     x = x.unsqueeze(-1) if x.dim() == 2 else x.flatten(2)
     return x, x.shape[0] * x.shape[2], x.shape[2]
+
+
+def strides(y: Tensor) -> tuple[int, ...]:
+    """The strides of an output ``(N, C, *)`` as ``(N, C, M)``, in its own memory."""
+    return y.view(*y.shape[:2], -1).stride()
 
 
 def _tile(cut: Tiles) -> dict[str, Any]:

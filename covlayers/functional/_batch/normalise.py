@@ -128,17 +128,18 @@ class _Work:
     group: str | None
     statistics: Statistics = field(init=False)
     W: Tensor = field(init=False)
-    twice: Vjp = field(init=False)  # from a gradient for W to twice the covariance's, symmetric
+    symmetric: bool = field(init=False)  # whether ``twice`` wants its gradient so, hence doubled
+    twice: Vjp = field(init=False)  # from the gradient for W to twice the symmetric one for A
 
     def matrix(self, A: Tensor) -> Tensor:
         """The matrices, whose derivative is kept."""
         matrix = self.way.matrix
         if isinstance(matrix, Applied):
             W, vjp = matrix.with_vjp(A)
-            self.twice = lambda grad: vjp(_with_transpose(grad))
+            self.twice, self.symmetric = vjp, True
         else:
             W, vjp = recorded(matrix, A)
-            self.twice = lambda grad: _with_transpose(vjp(grad))
+            self.twice, self.symmetric = lambda grad: _with_transpose(vjp(grad)), False
         return W
 
 
@@ -170,7 +171,7 @@ class _BatchTransform(torch.autograd.Function):
             return *_differentiate_steps(ctx, grad, x, weight, bias), None
         work = ctx.work
         passes, W, (mean, _, positions) = work.passes, work.W, work.statistics
-        factors, gsum, gweight, gW = passes.gradient_sums(grad, x, mean, W, weight)
+        factors, gsum, gweight, gW = passes.gradient_sums(grad, x, mean, W, weight, work.symmetric)
         gweight = None if weight is None else cast(gweight, weight.dtype)
         gbias = None if bias is None else cast(gsum.reshape(-1), bias.dtype)
         if work.group is not None:

@@ -61,16 +61,25 @@ class Products:
         return layout.merge(layout.affine(self.V, z, shift))
 
     def gradient_sums(
-        self, grad: Tensor, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None
+        self,
+        grad: Tensor,
+        x: Tensor,
+        mean: Tensor,
+        W: Tensor,
+        weight: Tensor | None,
+        symmetric: bool,
     ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor | None, Tensor]:
-        """What the next pass reads, and this process's sums: of ``grad``, for scale and ``W``."""
+        """What the next pass reads, and this process's sums: of ``grad``, for scale and ``W``.
+
+        If ``symmetric``, the last with its transpose added.
+        """
         layout = self.layout
         g, z = layout.split(full(grad)), layout.centered(full(x), mean)
         gV = layout.total(g.bmm(z.mT))
         gsum = layout.total(g.sum(-1, keepdim=True))
-        if weight is None:
-            return (g, z), gsum, None, gV
-        return (g, z), gsum, (gV * W).sum(-1).reshape(-1), layout.column(weight, W.dtype) * gV
+        gweight = None if weight is None else (gV * W).sum(-1).reshape(-1)
+        gW = gV if weight is None else layout.column(weight, W.dtype) * gV
+        return (g, z), gsum, gweight, gW + gW.mT if symmetric else gW
 
     def gradient(
         self,
