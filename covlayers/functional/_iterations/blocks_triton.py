@@ -23,7 +23,7 @@ def block_places(row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 def load_block(matrix, row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """The block of a matrix that starts at ``row`` and ``column``."""
     rows, columns, inside = block_places(row, column, n, ROWS, COLUMNS)
-    return tl.load(matrix + rows * n + columns, mask=inside, other=0.0)
+    return tl.load(matrix + (rows * n + columns), mask=inside, other=0.0)
 
 
 @triton.jit
@@ -32,8 +32,8 @@ def load_symmetric_part(
 ):
     """A block of the symmetric part of a matrix with strides of its own."""
     rows, columns, inside = block_places(row, column, n, ROWS, COLUMNS)
-    here = tl.load(matrix + rows * row_stride + columns * column_stride, mask=inside, other=0.0)
-    there = tl.load(matrix + columns * row_stride + rows * column_stride, mask=inside, other=0.0)
+    here = tl.load(matrix + (rows * row_stride + columns * column_stride), mask=inside, other=0.0)
+    there = tl.load(matrix + (columns * row_stride + rows * column_stride), mask=inside, other=0.0)
     return 0.5 * (here + there)
 
 
@@ -41,7 +41,7 @@ def load_symmetric_part(
 def store_block(matrix, block, row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Write a block of a matrix."""
     rows, columns, inside = block_places(row, column, n, ROWS, COLUMNS)
-    tl.store(matrix + rows * n + columns, block, mask=inside)
+    tl.store(matrix + (rows * n + columns), block, mask=inside)
 
 
 @triton.jit

@@ -18,11 +18,11 @@ def cached_roots(
 ) -> list[Tensor]:
     """The wanted roots of matrices of up to 128 rows, the root first: one launch."""
     A = A.contiguous()
-    Y, Z, Q = torch.empty_like(A), torch.empty_like(A), torch.empty_like(A)
-    steps, quintic = len(coefficients) // 3, any(coefficients[2::3])
-    wanted = root, inverse_root
-    _launch(cached_iteration, A, Y, Z, Q, tuple(coefficients), steps, tight, quintic, *wanted)
-    return [X for X, is_wanted in zip((Y, Z), wanted, strict=True) if is_wanted]
+    outputs, scratch = (torch.empty_like(A), torch.empty_like(A)), A.new_empty(4, *A.shape)
+    steps, quintic = len(coefficients) // 3, tight or any(coefficients[2::3])
+    flags = steps, tight, quintic, root, inverse_root
+    _launch(cached_iteration, A, *outputs, scratch, tuple(coefficients), *flags)
+    return [X for X, wanted in zip(outputs, (root, inverse_root), strict=True) if wanted]
 
 
 def cached_gradient_of_roots(
@@ -35,15 +35,13 @@ def cached_gradient_of_roots(
 ) -> Tensor:
     """``X`` with ``Y X + X Y = gY - Z gZ Z``, of matrices of up to 128 rows: one launch."""
     Y = Y.contiguous()
-    X, scratch, p = torch.empty_like(Y), Y.new_empty(2, *Y.shape), lower**0.5
-    gradients = strided(gY, Y), strided(gZ, Y)
-    _launch(
-        cached_gradient,
-        *(Y, Y if Z is None else Z.contiguous(), *[g.matrices for g in gradients], X, scratch),
-        *(stride for g in gradients for stride in g.strides),
-        *(FLOOR**0.5, p, *newton_start(p)),
-        *(gY is not None, gZ is not None, newton_steps(p), doublings),
-    )
+    Z = Y if Z is None else Z.contiguous()
+    X, scratch, p = torch.empty_like(Y), Y.new_empty(4, *Y.shape), lower**0.5
+    (of_Y, strides_of_Y), (of_Z, strides_of_Z) = strided(gY, Y), strided(gZ, Y)
+    *start_of_V, rho = newton_start(p)
+    gradients = of_Y, of_Z, X, scratch, strides_of_Y, strides_of_Z
+    flags = gY is not None, gZ is not None, newton_steps(p), doublings
+    _launch(cached_gradient, Y, Z, *gradients, FLOOR**0.5, p, tuple(start_of_V), rho, *flags)
     return X
 
 
@@ -56,8 +54,9 @@ def _launch(kernel: Any, matrix: Tensor, *args: object) -> None:
             matrix,
             *args,
             n,
-            SIZE=max(16, 1 << (n - 1).bit_length()),
-            DEPTH=tuning.CACHED_DEPTH,
+            LINE=tuning.CACHED,
+            SIZE=tuning.BLOCK_SIZE,
+            DEPTH=tuning.BLOCK_DEPTH,
             PRECISION=PRECISION,
             num_warps=tuning.CACHED_WARPS,
             num_stages=1,

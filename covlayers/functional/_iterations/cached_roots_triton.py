@@ -1,8 +1,6 @@
 r"""The coupled iteration for root and inverse root, one program a matrix of up to 128 rows.
 
-The steps are those of :mod:`~.roots_triton`. A product keeps its result in registers; its factors
-come from memory, block by block: :math:`Y` and :math:`Z` where the results go, :math:`W` and then
-:math:`Q` in a matrix of scratch.
+The steps are those of :mod:`~.roots_triton`.
 
 Neither :math:`W` nor :math:`Q` may be made symmetric: of its rounding the iteration damps only what
 has the order of the factors :math:`Z Y`, and the rest grows at every step.
@@ -14,23 +12,21 @@ has the order of the factors :math:`Z Y`, and the rest grows at every step.
 import triton
 import triton.language as tl
 
-from covlayers.functional._iterations.blocks_triton import (
-    block_of_product,
-    block_plus_identity,
-    largest_on_diagonal,
-    load_block,
-    load_symmetric_part,
-    store_block,
+from covlayers.functional._iterations.blocks_triton import largest_on_diagonal
+from covlayers.functional._iterations.cached_triton import (
+    write_product,
+    write_sum,
+    write_symmetric_part,
 )
-from covlayers.functional._iterations.tile import TINY, entry, one_if_zero, square_sum
+from covlayers.functional._iterations.tile import TINY, entry, one_if_zero
 
 
 @triton.jit
 def cached_iteration(
     A_pointer,
-    Y_pointer,
-    Z_pointer,
-    Q_pointer,
+    root_pointer,
+    inverse_root_pointer,
+    scratch_pointer,
     coefficients,
     STEPS: tl.constexpr,
     TIGHT: tl.constexpr,
@@ -38,73 +34,49 @@ def cached_iteration(
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
     n,
+    LINE: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Root and inverse root of one matrix, each symmetric where it is wanted."""
+    """Root and inverse root of one matrix, each symmetric, where they are wanted."""
     start = tl.program_id(0).to(tl.int64) * n * n
-    Y, Z, Q = Y_pointer + start, Z_pointer + start, Q_pointer + start
-    A = load_block(A_pointer + start, 0, 0, n, SIZE, SIZE)
-    if TIGHT:
-        largest = largest_on_diagonal(A_pointer + start, n, TINY, SIZE)
-        A = A / largest  # so that no square overflows
-    size_of_W = square_sum(A)
-    store_block(Y, A, 0, 0, n, SIZE, SIZE)
-    tl.debug_barrier()
-    root = 1.0
-    if TIGHT or QUINTIC:
-        square = block_of_product(Y, Y, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-        A = load_block(Y, 0, 0, n, SIZE, SIZE)
+    A = A_pointer + start
+    Y = scratch_pointer + 4 * start
+    Z = Y + n * n
+    W = Z + n * n
+    Q = W + n * n
+    largest = largest_on_diagonal(A, n, TINY, LINE) if TIGHT else 1.0  # so no square overflows
+    write_symmetric_part(A, n, 1, Y, largest, n, SIZE)
+    scale = 1.0
+    if QUINTIC:
+        size_of_W = write_product(Y, Y, Y, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
         if TIGHT:
-            total = one_if_zero(tl.sqrt(square_sum(square)))
-            A = A / tl.sqrt(total)
-            size_of_W = size_of_W / total
-            square = square / total
-            root = tl.sqrt(largest * tl.sqrt(total))
-            tl.debug_barrier()
-            store_block(Y, A, 0, 0, n, SIZE, SIZE)
-        A = coefficients[1] * A + coefficients[2] * square
-    else:
-        A = coefficients[1] * A
-    A = block_plus_identity(A, coefficients[0], 0, 0, n, SIZE, SIZE)
-    store_block(Z, A, 0, 0, n, SIZE, SIZE)
-    tl.debug_barrier()
-    A = block_of_product(Y, Z, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-    tl.debug_barrier()
-    store_block(Y, A, 0, 0, n, SIZE, SIZE)
-    tl.debug_barrier()
+            scale = tl.sqrt(one_if_zero(tl.sqrt(size_of_W)))
+    p, q, r = coefficients[0], coefficients[1], coefficients[2]
+    write_sum(Y, W, Z, q / scale, r / (scale * scale) if QUINTIC else None, p, n, SIZE)
+    write_product(Y, Z, Y, W, 1 / scale, None, 0.0, n, SIZE, DEPTH, PRECISION)
+    Y, W = W, Y
+    size_of_W = 0.0
     for k in range(1, STEPS):
-        W = block_of_product(Z, Y, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-        size_of_W = square_sum(W)
+        p = entry(coefficients, k, STEPS, 0)
+        q = entry(coefficients, k, STEPS, 1)
         if QUINTIC:
-            store_block(Q, W, 0, 0, n, SIZE, SIZE)
-            tl.debug_barrier()
-            square = block_of_product(Q, Q, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-            W = load_block(Q, 0, 0, n, SIZE, SIZE)
-            W = entry(coefficients, k, STEPS, 1) * W + entry(coefficients, k, STEPS, 2) * square
-            tl.debug_barrier()
+            r = entry(coefficients, k, STEPS, 2)
+            size_of_W = write_product(Z, Y, Z, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+            write_product(W, W, W, Q, r, q, p, n, SIZE, DEPTH, PRECISION)
         else:
-            W = entry(coefficients, k, STEPS, 1) * W
-        W = block_plus_identity(W, entry(coefficients, k, STEPS, 0), 0, 0, n, SIZE, SIZE)
-        store_block(Q, W, 0, 0, n, SIZE, SIZE)
-        tl.debug_barrier()
+            write_product(Z, Y, Z, Q, q, None, p, n, SIZE, DEPTH, PRECISION)
         if ROOT or k < STEPS - 1:
-            W = block_of_product(Y, Q, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-            tl.debug_barrier()
-            store_block(Y, W, 0, 0, n, SIZE, SIZE)
+            write_product(Y, Q, Y, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
         if INVERSE_ROOT or k < STEPS - 1:
-            W = block_of_product(Q, Z, 0, 0, n, SIZE, SIZE, DEPTH, PRECISION)
-            tl.debug_barrier()
-            store_block(Z, W, 0, 0, n, SIZE, SIZE)
-        tl.debug_barrier()
+            write_product(Q, Z, Q, Y, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+        Y, Z, W = W, Y, Z
+    root = 1.0
     if TIGHT:  # an eigenvalue that has left [0, 1] was negative
+        root = tl.sqrt(largest) * tl.sqrt(scale)
         root = tl.where(size_of_W <= n + 16, root, float("nan"))
     if ROOT:
-        A = root * load_symmetric_part(Y, n, 1, 0, 0, n, SIZE, SIZE)
-        tl.debug_barrier()
-        store_block(Y, A, 0, 0, n, SIZE, SIZE)
+        write_symmetric_part(Y, n, 1, root_pointer + start, 1 / root, n, SIZE)
     if INVERSE_ROOT:
-        A = load_symmetric_part(Z, n, 1, 0, 0, n, SIZE, SIZE) / root
-        tl.debug_barrier()
-        store_block(Z, A, 0, 0, n, SIZE, SIZE)
+        write_symmetric_part(Z, n, 1, inverse_root_pointer + start, root, n, SIZE)
