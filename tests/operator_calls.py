@@ -15,12 +15,15 @@ COEFFICIENTS = [1.875, -1.25, 0.375] * 3
 def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
     scale = torch.linalg.matrix_norm(A, keepdim=True)
     return {
-        "roots": (A, COEFFICIENTS, True),
+        "symmetric_part": (A,),
+        "roots": (A, COEFFICIENTS, True, True, True),
+        "root_gradient": (A, A, weights_like(A), weights_like(A).mT, 0.01, 5),
         "smith": (A, weights_like(A), scale, 0.01, 5),
         "sign": (A, weights_like(A), scale, 8),
     }[name]
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(torch.ops.covlayers, name).default for name in ("roots", "smith", "sign")
+    name: getattr(torch.ops.covlayers, name).default
+    for name in ("symmetric_part", "roots", "root_gradient", "smith", "sign")
 }

@@ -39,7 +39,10 @@ LAYER_OF = {place: layer for layer, places in enumerate(LAYERS) for place in pla
 # What the layers use of the functional tier beside its public names.
 CORES = {"functional._base", "functional._batch"}
 # Imported where a kernel is launched, and not before.
-WITH_TRITON = ("tile", "roots_triton", "smith_triton", "sign_triton")
+WITH_TRITON = (
+    *("tile", "roots_triton", "root_gradient_triton"),
+    *("smith_triton", "sign_triton", "symmetric_part_triton"),
+)
 ALLOWED = {"covlayers", "torch", "einops"}
 
 

@@ -8,6 +8,7 @@ from covlayers.functional._base.checks import choose
 from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_square, full_precision, symmetrised
+from covlayers.functional._iterations.symmetric_part import symmetric_part
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
@@ -71,7 +72,8 @@ def checked(
     chosen, rule = resolve(fns, method, backward)
     if A.numel() == 0:
         return tuple(symmetric(A) for _ in fns)
-    return (rule or OWN_RULE).apply(fns, chosen, symmetrised("A", A))
+    part = symmetrised if A.device.type == "cpu" else symmetric_part
+    return (rule or OWN_RULE).apply(fns, chosen, part("A", A))
 
 
 @full_precision

@@ -5,7 +5,7 @@ one formula serves the vector-Jacobian and the Jacobian-vector product.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from covlayers.functional.factored import FactorFormula
 from covlayers.functional.saved import Saved
 
 Vjp = Callable[[Tensor], Tensor]
+Grads = Sequence[tuple[MatrixFunction, Tensor]]
 Formula = Callable[[MatrixFunction, Saved, Tensor], Tensor]
 
 
@@ -70,6 +71,11 @@ class Rule(Backward):
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
         """The gradient for ``A`` from ``grad``, for ``fn(A)``: both symmetric, ``(*, n, n)``."""
 
+    def vjp_of_all(self, saved: Saved, grads: Grads) -> Tensor:
+        """The symmetric gradient for ``A`` from some for all functions, symmetric or not."""
+        terms = [_differentiate(self, self.vjp, fn, saved, symmetric(grad)) for fn, grad in grads]
+        return symmetric(sum(terms[1:], terms[0]))
+
     def jvp(self, fn: MatrixFunction, saved: Saved, tangent: Tensor) -> Tensor:
         """The tangent of ``fn(A)`` from ``tangent``, ``(*, n, n)``: the Jacobian is symmetric."""
         return self.vjp(fn, saved, tangent)
@@ -95,9 +101,11 @@ class Rule(Backward):
                 )
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        link = not (compiling() or under_func() or forward_ad._current_level >= 0)
-        link = link and A.shape[-1] >= tuning.LINKED and A.requires_grad and "outputs" in self.reads
-        return _ruled(A, self.computes(fns), method, self, link)[: len(fns)]
+        tracked = A.requires_grad and torch.is_grad_enabled()
+        traced = compiling() or under_func() or forward_ad._current_level >= 0
+        link = tracked and not traced and A.shape[-1] >= tuning.LINKED and "outputs" in self.reads
+        computed = self.computes(fns) if tracked or traced else fns
+        return _ruled(A, computed, method, self, link)[: len(fns)]
 
     def with_vjp(self, fn: MatrixFunction, method: Method, A: Tensor) -> tuple[Tensor, Vjp]:
         fns = self.computes((fn,))
@@ -106,11 +114,7 @@ class Rule(Backward):
         by_name = {one.name: cast(Y, dtype) for one, Y in zip(fns, outputs, strict=True)}
         norm = frobenius_norm(A) if "norm" in self.reads else None
         saved = Saved(A, by_name, spectrum, dtype, norm)
-
-        def vjp(grad: Tensor) -> Tensor:
-            return cast(self.vjp(fn, saved, cast(grad, dtype)), A.dtype)
-
-        return outputs[0], vjp
+        return outputs[0], lambda grad: cast(self.vjp(fn, saved, cast(grad, dtype)), A.dtype)
 
 
 @dataclass  # not frozen: a compiled graph on torch 2.11 builds no frozen one
@@ -172,13 +176,10 @@ class _Ruled:
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
         saved = _saved(ctx)
-        total: Tensor | None = None
-        for fn, grad in zip(ctx.fns * (1 + ctx.linked), grads, strict=False):
-            if grad is not None:
-                grad = symmetric(grad.to(saved.dtype))
-                term = _differentiate(ctx.rule, ctx.rule.vjp, fn, saved, grad)
-                total = term if total is None else total + term
-        return None if total is None else symmetric(total).to(ctx.dtype), None, None, None, None
+        pairs = zip(ctx.fns * (1 + ctx.linked), grads, strict=False)
+        given = [(fn, grad.to(saved.dtype)) for fn, grad in pairs if grad is not None]
+        total = ctx.rule.vjp_of_all(saved, given).to(ctx.dtype) if given else None
+        return total, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> tuple[Tensor, ...]:

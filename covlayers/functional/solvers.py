@@ -106,13 +106,16 @@ class SmithSolver(LyapunovSolver):
         return (spectral_bound(S),)
 
     def solve(self, S: Tensor, Q: Tensor, *known: Tensor) -> Tensor:
-        eps = torch.finfo(S.dtype).eps
+        return solve_by_smith(S, Q, known[0], *self.steps(S.dtype))
+
+    def steps(self, dtype: torch.dtype) -> tuple[float, int]:
+        """``lower`` and ``doublings`` for matrices of a dtype."""
+        eps = torch.finfo(dtype).eps
         lower = (8 * eps) ** 0.5 if self.lower is None else self.lower
         # |C| <= (1 - √l)/(1 + √l) for p = √l·bound; after k doublings the error is |C|^(2^(k+1)).
         contraction = 2 * math.atanh(lower**0.5) if lower < 1 else math.inf
         needed = math.ceil(math.log2(max(-math.log(eps) / contraction, 2))) - 1
-        doublings = needed if self.doublings is None else self.doublings
-        return solve_by_smith(S, Q, known[0], lower, doublings)
+        return lower, needed if self.doublings is None else self.doublings
 
 
 SOLVERS = {"eigh": EighSolver, "sign": SignSolver, "smith": SmithSolver}

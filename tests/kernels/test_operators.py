@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from covlayers.functional._iterations import conditions, roots, sign, smith
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._iterations import conditions, root_gradient, roots, sign, smith
 from covlayers.functional._iterations.conditions import fits
 from tests.operator_calls import OPERATORS, arguments
 from tests.properties import spd
@@ -37,9 +38,16 @@ def test_opcheck(name: str, batch: tuple[int, ...]) -> None:
 @each_operator
 def test_is_the_twin_on_a_cpu(name: str) -> None:
     A, *rest = arguments(name, spd(3).float())
+    expected: Tensor | list[Tensor]
     if name == "roots":
         last = roots.plain(A, [(1.875, -1.25, 0.375)] * 3, tight=True)
-        expected = last.root, last.inverse_root
+        expected = [last.root, last.inverse_root]
+    elif name == "root_gradient":
+        gY, gZ = (symmetric(one) for one in rest[1:3])
+        bound = root_gradient.bound_of_root(A)
+        expected = symmetric(smith.plain(A, gY - A @ gZ @ A, bound, 0.01, 5))
+    elif name == "symmetric_part":
+        expected = A
     else:
         expected = {"smith": smith, "sign": sign}[name].plain(A, *rest)
     assert_close(OPERATORS[name](A, *rest), expected, rtol=0, atol=0)

@@ -119,16 +119,22 @@ def symmetrised(name: str, A: Tensor) -> Tensor:
     seen = readable(A)
     if seen and torch.equal(A, A.mT) and math.isfinite(A.detach().sum()):
         return A
-    peak = largest(A.detach())
-    far = (A.detach() - A.detach().mT).amax((-2, -1)) > BEYOND_ROUNDING * peak
+    part, far = symmetric_or_nan(A)
     if seen and far.any():
         raise InvalidValueError(
             f"{name} must be symmetric in its last two dimensions, got a matrix whose asymmetry "
             f"exceeds {BEYOND_ROUNDING:.0%} of its largest entry; pass ({name} + {name}.mT) / 2 "
             "if the symmetric part is what you mean."
         )
+    return part
+
+
+def symmetric_or_nan(A: Tensor) -> tuple[Tensor, Tensor]:
+    """The symmetric parts, NaN for matrices that have none worth it; which are far from it, (*)."""
+    peak = largest(A.detach())
+    far = (A.detach() - A.detach().mT).amax((-2, -1)) > BEYOND_ROUNDING * peak
     spoilt = torch.where(far | ~torch.isfinite(peak), torch.nan, 0.0).to(A.dtype)
-    return symmetric(A) + spoilt[..., None, None]
+    return symmetric(A) + spoilt[..., None, None], far
 
 
 def full(x: Tensor) -> Tensor:

@@ -28,6 +28,12 @@ LARGEST_ON_CHIP = 64
 """The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
 since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""
 
+MATRICES_PER_PROGRAM = 2
+"""Of matrices up to 16 in one Triton program, which is one warp: their chains of products overlap,
+where one warp for each waits most of the time (7.5 TFLOP/s of 64 at n = 64, on an H200). Each takes
+1830 instructions either way, and more of them do not fit the registers. Not measured yet, no GPU
+was at hand."""
+
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
 product for each sample. ``python -m benchmarks.layers``"""

@@ -24,10 +24,17 @@ def fits(*matrices: Tensor) -> bool:
     Args:
         *matrices: all that the kernel would read; square.
     """
+    return all(serves(A) and _small(A) for A in matrices) and not (
+        torch.is_grad_enabled() and any(A.requires_grad for A in matrices)
+    )
+
+
+def serves(A: Tensor) -> bool:
+    """Whether there is a kernel for the device and the dtype of ``A``, as things are."""
     return (
-        all(_capable(A.device) and _small(A) for A in matrices)
+        _capable(A.device)
+        and A.dtype == torch.float32
         and not exporting()
-        and not (torch.is_grad_enabled() and any(A.requires_grad for A in matrices))
         and not in_forward_mode()
     )
 
@@ -37,4 +44,4 @@ def _capable(device: torch.device) -> bool:
 
 
 def _small(A: Tensor) -> bool:
-    return A.dtype == torch.float32 and 2 <= A.shape[-1] <= tuning.LARGEST_ON_CHIP
+    return 2 <= A.shape[-1] <= tuning.LARGEST_ON_CHIP

@@ -1,4 +1,4 @@
-"""One program for each matrix of a batch."""
+"""The kernels on a batch of matrices, one launch for all of them."""
 
 from collections.abc import Sequence
 from math import prod
@@ -7,22 +7,50 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from covlayers.functional._base import tuning
+from covlayers.functional._base.linalg import BEYOND_ROUNDING
+from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
+from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 
 # Three products of the tensor cores for one of float32 accuracy.
 PRECISION = "tf32x3"
+SMALLEST_TILE = 16  # of a product
+TILE_OF_LARGE = 32  # of a matrix that goes through a program tile by tile
 
 
-def launch_roots(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Tensor, Tensor]:
+def launch_roots(
+    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+) -> list[Tensor]:
     """The kernel of :func:`~.roots.iterated_roots`."""
     A = A.contiguous()
-    Y, Z = torch.empty_like(A), torch.empty_like(A)
+    Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     quintic = any(coefficients[2::3])
     steps = len(coefficients) // 3
-    _launch(coupled_iteration, A, Y, Z, tuple(coefficients), steps, tight, quintic)
-    return Y, Z
+    _launch(
+        *(coupled_iteration, A, Y, Z, tuple(coefficients)),
+        *(steps, tight, quintic, root, inverse_root),
+    )
+    return [one for one in (Y, Z) if one is not None]
+
+
+def launch_root_gradient(
+    Y: Tensor, Z: Tensor | None, gY: Tensor | None, gZ: Tensor | None, lower: float, doublings: int
+) -> Tensor:
+    """The kernel of :func:`~.root_gradient.gradient_of_roots`."""
+    Y = Y.contiguous()
+    Z = None if Z is None else Z.contiguous()
+    gradients, strides = zip(*map(_strided, (gY, gZ)), strict=True)
+    X = torch.empty_like(Y)
+    shift = lower**0.5
+    wanted = gY is not None, gZ is not None
+    _launch(
+        *(root_gradient, Y, Z, *gradients, X, *strides, shift),
+        *(*wanted, newton_steps(shift), doublings),
+    )
+    return X
 
 
 def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: int) -> Tensor:
@@ -42,6 +70,21 @@ def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
     return X
 
 
+def launch_symmetric_part(A: Tensor) -> Tensor:
+    """The kernel of :func:`~.symmetric_part.symmetric_part`."""
+    S = torch.empty(A.shape, dtype=A.dtype, device=A.device)
+    n = A.shape[-1]
+    tile = min(_padded(n), TILE_OF_LARGE)
+    if A.numel() > 0:
+        with torch.cuda.device_of(A):
+            symmetric_part_of[(prod(A.shape[:-2]),)](
+                *(*_strided(A), S, BEYOND_ROUNDING, n),
+                TILE=tile,
+                num_warps=1 if tile == SMALLEST_TILE else 4,
+            )
+    return S
+
+
 def newton_steps(shift: float) -> int:
     """Scaled Newton steps to the inverse of a matrix with spectrum in ``[shift, 1 + shift]``."""
     residual = 1 / (2 * (1 + 2 * shift) ** 2 - 1)
@@ -56,12 +99,32 @@ def _alike(S: Tensor, Q: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return S.contiguous(), Q.contiguous(), scale.expand(*S.shape[:-2], 1, 1).contiguous()
 
 
-def _launch(kernel: Any, matrix: Tensor, *args: object) -> None:
-    *batch, n, _ = matrix.shape
-    if prod(batch) == 0:
+def _strided(A: Tensor | None) -> tuple[Tensor | None, tuple[int, ...]]:
+    """A batch of one dimension, copied only where no strides describe it, and its strides."""
+    if A is None:
+        return None, (0, 0, 0)
+    A = A.reshape(-1, *A.shape[-2:])
+    return A, A.stride()
+
+
+def _padded(n: int) -> int:
+    """The side of a tile: a power of two."""
+    return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
+
+
+def _launch(kernel: Any, matrices: Tensor, *args: object) -> None:
+    """A launch whose first argument are contiguous matrices."""
+    *batch, n, _ = matrices.shape
+    count, size = prod(batch), _padded(n)
+    if count == 0:
         return
-    size = max(16, 1 << (n - 1).bit_length())  # a tile's side is a power of two
-    with torch.cuda.device_of(matrix):
-        kernel[(prod(batch),)](
-            matrix, *args, n, SIZE=size, PRECISION=PRECISION, num_warps=size // 16, num_stages=1
+    each = tuning.MATRICES_PER_PROGRAM if size == SMALLEST_TILE else 1
+    with torch.cuda.device_of(matrices):
+        kernel[(-(-count // each),)](
+            *(matrices, *args, n, count),
+            SIZE=size,
+            BATCH=each,
+            PRECISION=PRECISION,
+            num_warps=size // 16,
+            num_stages=1,
         )

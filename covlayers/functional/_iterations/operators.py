@@ -13,16 +13,24 @@ from torch import Tensor
 _LIBRARY = torch.library.Library("covlayers", "DEF")
 
 
+def one_like(first: Tensor, *_: Any) -> Tensor:
+    """The shape of a result that is one matrix for each of the first input."""
+    return first.new_empty(first.shape)
+
+
 def define(
-    schema: str, on_cpu: Callable[..., Any], on_cuda: Callable[..., Any], outputs: int
+    schema: str,
+    on_cpu: Callable[..., Any],
+    on_cuda: Callable[..., Any],
+    fake: Callable[..., Any] = one_like,
 ) -> Callable[..., Any]:
-    """The operator of a schema, whose outputs are contiguous and shaped as its first input.
+    """The operator of a schema, whose outputs are contiguous.
 
     Args:
         schema: name, arguments and outputs.
         on_cpu: the plain lines.
         on_cuda: the launch of a kernel.
-        outputs: their number; one tensor, or a tuple of more.
+        fake: empty outputs of the right shapes.
     """
     name = schema.partition("(")[0]
     qualified = f"covlayers::{name}"
@@ -30,10 +38,6 @@ def define(
     _LIBRARY.impl(name, on_cpu, "CPU")
     _LIBRARY.impl(name, on_cuda, "CUDA")
     operator = getattr(torch.ops.covlayers, name).default
-
-    def fake(first: Tensor, *_: Any) -> Any:
-        likes = tuple(first.new_empty(first.shape) for _ in range(outputs))
-        return likes if outputs > 1 else likes[0]
 
     def mapped(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         """The rule for vmap: one more batch dimension, in front."""
@@ -45,7 +49,8 @@ def define(
             else arg.movedim(dim, 0)
             for arg, dim in zip(args, in_dims, strict=True)
         )
-        return operator(*front), (0,) * outputs if outputs > 1 else 0
+        result = operator(*front)
+        return result, [0] * len(result) if isinstance(result, list) else 0
 
     torch.library.register_fake(qualified, fake, lib=_LIBRARY)
     torch.library.register_vmap(qualified, mapped, lib=_LIBRARY)

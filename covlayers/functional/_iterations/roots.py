@@ -15,22 +15,34 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import frobenius_norm, identity_like
+from covlayers.functional._base.linalg import frobenius_norm, identity_like, symmetric
 from covlayers.functional._iterations.conditions import fits
-from covlayers.functional._iterations.operators import define
+from covlayers.functional._iterations.operators import define, one_like
 
 Quintic = tuple[float, float, float]
 
 
 class Roots(NamedTuple):
-    """Both roots, ``(*, n, n)`` each."""
+    """The roots that were asked for, ``(*, n, n)`` each: the root first, the inverse root last."""
 
-    root: Tensor
-    inverse_root: Tensor
+    found: list[Tensor]
+
+    @property
+    def root(self) -> Tensor:
+        """The square root of ``A``."""
+        return self.found[0]
+
+    @property
+    def inverse_root(self) -> Tensor:
+        """The inverse square root of ``A``."""
+        return self.found[-1]
 
 
 class LastStep(NamedTuple):
-    """The iteration before its last products: a caller may want one of the roots only."""
+    """The iteration before its last products: a caller may want one of the roots only.
+
+    With ``c`` the roots are exactly symmetric.
+    """
 
     Y: Tensor
     Z: Tensor
@@ -53,26 +65,30 @@ class LastStep(NamedTuple):
     def root(self) -> Tensor:
         """The square root of ``A``."""
         root = self.Y @ self.Q
-        return root if self.c is None else self.c.sqrt() * root
+        return root if self.c is None else symmetric(self.c.sqrt() * root)
 
     @property
     def inverse_root(self) -> Tensor:
         """The inverse square root of ``A``."""
         inverse_root = self.Q @ self.Z
-        return inverse_root if self.c is None else inverse_root / self.c.sqrt()
+        return inverse_root if self.c is None else symmetric(inverse_root / self.c.sqrt())
 
 
-def iterated_roots(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> Roots | LastStep:
-    r"""Root and inverse root of symmetric matrices ``(*, n, n)``, both as attributes.
+def iterated_roots(
+    A: Tensor, steps: Sequence[Quintic], *, tight: bool, root: bool, inverse_root: bool
+) -> Roots | LastStep:
+    r"""Root and inverse root of symmetric matrices ``(*, n, n)``, as attributes.
 
     Args:
         A: the matrices.
         steps: the coefficients :math:`p_k, q_k, r_k`.
         tight: :math:`c = \lVert A^2 \rVert_F^{1/2}`, and a matrix whose iteration diverges gives
             NaN; otherwise :math:`c = 1`, for matrices that are normalised already.
+        root: whether it is wanted.
+        inverse_root: whether it is wanted.
     """
     if A.device.type != "cpu" and fits(A):
-        return Roots(*_operator(A, [*chain.from_iterable(steps)], tight))
+        return Roots(_operator(A, [*chain.from_iterable(steps)], tight, root, inverse_root))
     return plain(A, steps, tight=tight)
 
 
@@ -80,7 +96,7 @@ def explain_roots(A: Tensor) -> tuple[str, str] | None:
     """What runs in place of the plain lines and why, if anything does."""
     if A.device.type == "cpu" or not fits(A):
         return None
-    return "one Triton kernel for each matrix", "the matrices are small and on a GPU"
+    return "one Triton kernel for all steps", "the matrices are small and on a GPU"
 
 
 def plain(A: Tensor, steps: Sequence[Quintic], *, tight: bool) -> LastStep:
@@ -131,20 +147,34 @@ def _quintic(W: Tensor, step: Quintic, square: Tensor | None) -> Tensor:
     return torch.baddbmm(outer, batch, torch.add(q * identity, batch, alpha=r)).view_as(W)
 
 
-def _on_cpu(A: Tensor, coefficients: Sequence[float], tight: bool) -> Roots:
+def _on_cpu(
+    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+) -> list[Tensor]:
     steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
     last = plain(A.contiguous(), steps, tight=tight)
-    return Roots(last.root.contiguous(), last.inverse_root.contiguous())
+    found = [last.root] if root else []
+    found += [last.inverse_root] if inverse_root else []
+    return found if tight else [symmetric(one) for one in found]
 
 
-def _on_cuda(A: Tensor, coefficients: Sequence[float], tight: bool) -> tuple[Tensor, Tensor]:
+def _on_cuda(
+    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+) -> list[Tensor]:
     from covlayers.functional._iterations.launch import launch_roots  # triton takes a second
 
-    return launch_roots(A, coefficients, tight)
+    return launch_roots(A, coefficients, tight, root, inverse_root)
 
 
-# A matrix costs one read and two writes, 12 n² bytes. A product takes 2 n³ operations. The first
-# step has 1 product, or 2 where tight; each later step has 3, or 4 where some r is not 0.
+def _fake(A: Tensor, _: object, __: object, root: bool, inverse_root: bool) -> list[Tensor]:
+    return [one_like(A) for _ in range(root + inverse_root)]
+
+
+# A matrix costs one read and one or two writes, at most 12 n² bytes. A product takes 2 n³
+# operations. The first step has 1 product, or 2 where tight; each later step has 3, or 4 where some
+# r is not 0.
 _operator = define(
-    "roots(Tensor A, float[] coefficients, bool tight) -> (Tensor, Tensor)", _on_cpu, _on_cuda, 2
+    "roots(Tensor A, float[] coefficients, bool tight, bool root, bool inverse_root) -> Tensor[]",
+    _on_cpu,
+    _on_cuda,
+    _fake,
 )

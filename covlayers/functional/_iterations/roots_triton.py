@@ -6,7 +6,8 @@ With :math:`c` from the norm of :math:`A` where ``TIGHT``, and 1 else,
           W = Z_k Y_k, \quad Q = p_k I + q_k W + r_k W^2, \quad Y_{k+1} = Y_k Q, \quad
           Z_{k+1} = Q Z_k.
 
-Read: :math:`A`. Written: :math:`\sqrt c\, Y`, :math:`Z / \sqrt c`. On chip: :math:`Y, Z, W, Q`.
+Read: :math:`A`. Written, as far as wanted: the symmetric parts of :math:`\sqrt c\, Y` and
+:math:`Z / \sqrt c`. On chip: :math:`Y, Z, W, Q`.
 """
 
 # Triton has no types.
@@ -25,6 +26,7 @@ from covlayers.functional._iterations.tile import (
     plus_identity,
     square_sum,
     store,
+    symmetric_part,
 )
 
 
@@ -37,12 +39,16 @@ def coupled_iteration(
     STEPS: tl.constexpr,
     TIGHT: tl.constexpr,
     QUINTIC: tl.constexpr,
+    ROOT: tl.constexpr,
+    INVERSE_ROOT: tl.constexpr,
     n,
+    count,
     SIZE: tl.constexpr,
+    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Root and inverse root of one matrix; without ``QUINTIC`` every ``r`` is zero."""
-    Y = load(A_pointer, n, SIZE)
+    """The roots of the program's matrices; without ``QUINTIC`` every ``r`` is zero."""
+    Y = load(A_pointer, n, SIZE, count, BATCH)
     if TIGHT:
         largest = nonzero(peak(Y))
         Y = Y / largest  # so that no square overflows
@@ -74,5 +80,7 @@ def coupled_iteration(
         root = tl.sqrt(scale)
         Y = root * Y
         Z = Z / root
-    store(Y_pointer, Y, n, SIZE)
-    store(Z_pointer, Z, n, SIZE)
+    if ROOT:
+        store(Y_pointer, symmetric_part(Y), n, SIZE, count, BATCH)
+    if INVERSE_ROOT:
+        store(Z_pointer, symmetric_part(Z), n, SIZE, count, BATCH)

@@ -58,5 +58,5 @@ def _on_cuda(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
 
 # A matrix costs two reads and a write, 12 n² bytes, and 6 k products of 2 n³ operations.
 _operator = define(
-    "sign(Tensor S, Tensor Q, Tensor norm, int iterations) -> Tensor", _on_cpu, _on_cuda, 1
+    "sign(Tensor S, Tensor Q, Tensor norm, int iterations) -> Tensor", _on_cpu, _on_cuda
 )

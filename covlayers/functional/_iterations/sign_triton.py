@@ -14,7 +14,7 @@ Read: :math:`S, Q` and the norm :math:`\nu`. Written: :math:`X`. On chip: :math:
 import triton
 import triton.language as tl
 
-from covlayers.functional._iterations.tile import dot, load, store
+from covlayers.functional._iterations.tile import dot, load, load_scale, store
 
 
 @triton.jit
@@ -25,16 +25,18 @@ def sign_iteration(
     X_pointer,
     ITERATIONS: tl.constexpr,
     n,
+    count,
     SIZE: tl.constexpr,
+    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The solution for one matrix."""
-    norm = tl.load(norm_pointer + tl.program_id(0))
-    b = load(S_pointer, n, SIZE) / norm
-    c = load(Q_pointer, n, SIZE) / norm
+    """The solutions for the program's matrices."""
+    norm = load_scale(norm_pointer, count, BATCH)
+    b = load(S_pointer, n, SIZE, count, BATCH) / norm
+    c = load(Q_pointer, n, SIZE, count, BATCH) / norm
     for _ in range(ITERATIONS):
         T = dot(c, b, PRECISION)
         D = dot(b, c, PRECISION) - T
         c = (3 * c - dot(T, b, PRECISION) - dot(b, D, PRECISION)) / 2
         b = (3 * b - dot(dot(b, b, PRECISION), b, PRECISION)) / 2
-    store(X_pointer, c / 2, n, SIZE)
+    store(X_pointer, c / 2, n, SIZE, count, BATCH)

@@ -57,5 +57,4 @@ _operator = define(
     "smith(Tensor S, Tensor Q, Tensor bound, float lower, int doublings) -> Tensor",
     _on_cpu,
     _on_cuda,
-    1,
 )

@@ -22,7 +22,7 @@ Read: :math:`S, Q, b`. Written: :math:`X`. On chip: :math:`M, V`, then :math:`X,
 import triton
 import triton.language as tl
 
-from covlayers.functional._iterations.tile import dot, load, plus_identity, store
+from covlayers.functional._iterations.tile import dot, load, load_scale, plus_identity, store
 
 
 @triton.jit
@@ -35,12 +35,26 @@ def smith_iteration(
     NEWTON_STEPS: tl.constexpr,
     DOUBLINGS: tl.constexpr,
     n,
+    count,
     SIZE: tl.constexpr,
+    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The solution for one matrix."""
-    bound = tl.load(bound_pointer + tl.program_id(0))
-    M = plus_identity(load(S_pointer, n, SIZE) / bound, p, n, SIZE) / (1 + p)
+    """The solutions for the program's matrices."""
+    bound = load_scale(bound_pointer, count, BATCH)
+    S = load(S_pointer, n, SIZE, count, BATCH)
+    V = shifted_inverse(S / bound, p, NEWTON_STEPS, n, SIZE, PRECISION)
+    Q = load(Q_pointer, n, SIZE, count, BATCH)
+    X = doubled_series(V, Q, bound, p, DOUBLINGS, n, SIZE, PRECISION)
+    store(X_pointer, X, n, SIZE, count, BATCH)
+
+
+@triton.jit
+def shifted_inverse(
+    S, p, NEWTON_STEPS: tl.constexpr, n, SIZE: tl.constexpr, PRECISION: tl.constexpr
+):
+    """The inverse ``V`` of ``M = (S + p I) / (1 + p)``, for ``S`` divided by its bound."""
+    M = plus_identity(S, p, n, SIZE) / (1 + p)
     a = p / (1 + p)
     T = 2 * (1 + a) * (1 + a) - (1 - a) * (1 - a)
     V = plus_identity(-8 / T * M, 8 * (1 + a) / T, n, SIZE)
@@ -49,10 +63,18 @@ def smith_iteration(
         beta = 2 / (2 - rho * rho)
         rho = rho * rho * beta / 2
         V = beta * (2 * V - dot(V, dot(M, V, PRECISION), PRECISION))
+    return V
+
+
+@triton.jit
+def doubled_series(
+    V, Q, bound, p, DOUBLINGS: tl.constexpr, n, SIZE: tl.constexpr, PRECISION: tl.constexpr
+):
+    """The solution ``X``."""
     C = plus_identity(-2 * p / (1 + p) * V, 1.0, n, SIZE)
-    X = dot(dot(V, load(Q_pointer, n, SIZE), PRECISION), V, PRECISION)
+    X = dot(dot(V, Q, PRECISION), V, PRECISION)
     X = 2 * p / (bound * (1 + p) * (1 + p)) * X
     for _ in range(DOUBLINGS):
         X += dot(dot(C, X, PRECISION), C, PRECISION)
         C = dot(C, C, PRECISION)
-    store(X_pointer, X, n, SIZE)
+    return X

@@ -1,7 +1,10 @@
-"""What every kernel does with a matrix on chip: one program, one matrix, one padded square tile.
+"""What every kernel does with matrices on chip: a program has one, in a padded square tile.
 
 The padding is zero, also in the identity, and products keep it so: the leading block of
 every tile is what a tile of the matrix's own size would hold.
+
+A program of ``BATCH`` > 1 has as many, in a stack of tiles ``(BATCH, SIZE, SIZE)``. What is reduced
+keeps its dimensions, so that the same lines serve one tile and a stack.
 """
 
 # Triton has no types.
@@ -23,26 +26,67 @@ def place(n, SIZE: tl.constexpr):
 
 
 @triton.jit
-def load(pointer, n, SIZE: tl.constexpr):
-    """The program's matrix, padded."""
-    rows, columns, inside = place(n, SIZE)
-    start = tl.program_id(0).to(tl.int64) * n * n
-    return tl.load(pointer + start + rows * n + columns, mask=inside, other=0.0)
+def load(pointer, n, SIZE: tl.constexpr, count=1, BATCH: tl.constexpr = 1):
+    """The program's matrices, padded."""
+    return load_strided(pointer, (n * n, n, 1), n, SIZE, count, BATCH)
 
 
 @triton.jit
-def store(pointer, tile, n, SIZE: tl.constexpr):
-    """Write the program's matrix without its padding."""
+def load_strided(pointer, strides, n, SIZE: tl.constexpr, count, BATCH: tl.constexpr):
+    """The program's matrices, padded, from a batch with ``strides``: of it, of rows, of columns."""
     rows, columns, inside = place(n, SIZE)
-    start = tl.program_id(0).to(tl.int64) * n * n
-    tl.store(pointer + start + rows * n + columns, tile, mask=inside)
+    offsets = rows * strides[1] + columns * strides[2]
+    first = tl.program_id(0).to(tl.int64) * BATCH
+    if BATCH == 1:
+        return tl.load(pointer + first * strides[0] + offsets, mask=inside, other=0.0)
+    else:
+        index = (first + tl.arange(0, BATCH))[:, None, None]
+        places = pointer + index * strides[0] + offsets[None, :, :]
+        return tl.load(places, mask=(index < count) & inside[None, :, :], other=0.0)
+
+
+@triton.jit
+def load_scale(pointer, count, BATCH: tl.constexpr):
+    """The number that belongs to each of the program's matrices."""
+    first = tl.program_id(0).to(tl.int64) * BATCH
+    if BATCH == 1:
+        return tl.load(pointer + first)
+    else:
+        index = (first + tl.arange(0, BATCH))[:, None, None]
+        return tl.load(pointer + index, mask=index < count, other=1.0)
+
+
+@triton.jit
+def store(pointer, tile, n, SIZE: tl.constexpr, count=1, BATCH: tl.constexpr = 1):
+    """Write the program's matrices without their padding."""
+    rows, columns, inside = place(n, SIZE)
+    offsets = rows * n + columns
+    first = tl.program_id(0).to(tl.int64) * BATCH
+    if BATCH == 1:
+        tl.store(pointer + first * n * n + offsets, tile, mask=inside)
+    else:
+        index = (first + tl.arange(0, BATCH))[:, None, None]
+        places = pointer + index * n * n + offsets[None, :, :]
+        tl.store(places, tile, mask=(index < count) & inside[None, :, :])
 
 
 @triton.jit
 def plus_identity(tile, scale, n, SIZE: tl.constexpr):
     """``tile + scale I``, on the matrix alone."""
     rows, columns, inside = place(n, SIZE)
-    return tl.where((rows == columns) & inside, tile + scale, tile)
+    diagonal = (rows == columns) & inside
+    if len(tile.shape) == 3:
+        diagonal = diagonal[None, :, :]
+    return tl.where(diagonal, tile + scale, tile)
+
+
+@triton.jit
+def symmetric_part(tile):
+    """``(tile + tileᵀ) / 2``."""
+    if len(tile.shape) == 3:
+        return (tile + tl.permute(tile, (0, 2, 1))) * 0.5
+    else:
+        return (tile + tl.trans(tile)) * 0.5
 
 
 @triton.jit
@@ -66,13 +110,17 @@ def one_if_zero(scale):
 @triton.jit
 def square_sum(tile):
     """The squared Frobenius norm."""
-    return tl.sum(tl.sum(tile * tile, 1), 0)
+    rank: tl.constexpr = len(tile.shape)
+    rows = tl.sum(tile * tile, rank - 1, keep_dims=True)
+    return tl.sum(rows, rank - 2, keep_dims=True)
 
 
 @triton.jit
 def peak(tile):
     """The largest absolute entry."""
-    return tl.max(tl.max(tl.abs(tile), 1), 0)
+    rank: tl.constexpr = len(tile.shape)
+    rows = tl.max(tl.abs(tile), rank - 1, keep_dims=True)
+    return tl.max(rows, rank - 2, keep_dims=True)
 
 
 @triton.jit

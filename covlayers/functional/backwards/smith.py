@@ -1,16 +1,21 @@
 """The implicit derivative of a root, exact at any condition number."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import largest, nonzero, spectral_bound
+from covlayers.functional._base.linalg import symmetric
+from covlayers.functional._iterations.root_gradient import (
+    bound_of_root,
+    gradient_by_kernel,
+    right_hand_side,
+)
 from covlayers.functional.core import Fns, MatrixFunction
 from covlayers.functional.functions import INVSQRT, SQRT
 from covlayers.functional.lyapunov import lyapunov
-from covlayers.functional.rule import Rule
+from covlayers.functional.rule import Grads, Rule
 from covlayers.functional.saved import Saved
 from covlayers.functional.solvers import SmithSolver
 
@@ -63,15 +68,25 @@ class Smith(Rule):
         return (*fns, SQRT) if inverse and len(fns) == 1 else fns
 
     def vjp(self, fn: MatrixFunction, saved: Saved, grad: Tensor) -> Tensor:
-        Y = saved.outputs[SQRT.name]
-        if fn == INVSQRT:
-            Z = saved.outputs[INVSQRT.name]
-            grad = -Z @ grad @ Z
+        grads = {fn.name: grad}
+        X = self._by_kernel(saved, grads)
+        return self._by_lines(saved, grads) if X is None else X
+
+    def vjp_of_all(self, saved: Saved, grads: Grads) -> Tensor:
+        """As the equation is linear, one solve for both functions."""
+        named = {fn.name: grad for fn, grad in grads}
+        X = self._by_kernel(saved, named)
+        if X is not None:
+            return X
+        return symmetric(self._by_lines(saved, {k: symmetric(grad) for k, grad in named.items()}))
+
+    def _by_kernel(self, saved: Saved, grads: Mapping[str, Tensor]) -> Tensor | None:
+        Y, Z = saved.outputs[SQRT.name], saved.outputs.get(INVSQRT.name)
+        steps = SmithSolver(self.lower, self.doublings).steps(Y.dtype)
+        return gradient_by_kernel(Y, Z, grads.get(SQRT.name), grads.get(INVSQRT.name), *steps)
+
+    def _by_lines(self, saved: Saved, grads: Mapping[str, Tensor]) -> Tensor:
+        Y, Z = saved.outputs[SQRT.name], saved.outputs.get(INVSQRT.name)
+        Q = right_hand_side(Z, grads.get(SQRT.name), grads.get(INVSQRT.name))
         solver = SmithSolver(self.lower, self.doublings)
-        return lyapunov(Y, grad, solver, _bound(Y.detach()))
-
-
-def _bound(Y: Tensor) -> Tensor:
-    """A bound of the root's spectrum; a zero root is taken as the root of a tiny matrix."""
-    peak = largest(Y)[..., None, None]
-    return torch.where(peak > 0, spectral_bound(Y), nonzero(torch.zeros_like(peak)).sqrt())
+        return lyapunov(Y, Q, solver, bound_of_root(Y.detach()))

@@ -54,5 +54,12 @@ class NewtonSchulz(NormalisedMethod):
         return explain_roots(A) or super().explain(fns, A)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
-        last = iterated_roots(B, [(1.5, -0.5, 0.0)] * self.iterations, tight=False)
-        return tuple(last.root if fn == SQRT else last.inverse_root for fn in fns)
+        wanted = [fn == SQRT for fn in fns]
+        roots = iterated_roots(
+            B,
+            [(1.5, -0.5, 0.0)] * self.iterations,
+            tight=False,
+            root=any(wanted),
+            inverse_root=not all(wanted),
+        )
+        return tuple(roots.root if root else roots.inverse_root for root in wanted)

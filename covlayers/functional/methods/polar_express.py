@@ -85,29 +85,33 @@ class PolarExpress(DirectMethod):
         return explain_roots(A) or ("matrix products", "no kernel serves these matrices")
 
     def sqrtm(self, A: Tensor) -> Tensor:
-        return symmetric(self._roots(A).root)
+        return self._roots(A, True, False).root
 
     def invsqrtm(self, A: Tensor) -> Tensor:
-        return symmetric(self._roots(A).inverse_root)
+        return self._roots(A, False, True).inverse_root
 
     def sqrtm_and_invsqrtm(self, A: Tensor) -> tuple[Tensor, Tensor]:
-        both = self._roots(A)
-        return symmetric(both.root), symmetric(both.inverse_root)
+        both = self._roots(A, True, True)
+        return both.root, both.inverse_root
 
-    def _roots(self, A: Tensor) -> Roots | LastStep:
-        roots = iterated_roots(A, self._quintics[A.dtype], tight=True)
+    def _roots(self, A: Tensor, root: bool, inverse_root: bool) -> Roots | LastStep:
+        roots = self._iterated(A, root, inverse_root)
         if self.iterations is None and readable(A) and isinstance(roots, LastStep):
             stray = roots.stray
             if stray.any() and (stray := stray & (largest(A.detach()) < torch.inf)).any():
                 return self._apart(A, stray.flatten())
         return roots
 
+    def _iterated(self, A: Tensor, root: bool, inverse_root: bool) -> Roots | LastStep:
+        quintics = self._quintics[A.dtype]
+        return iterated_roots(A, quintics, tight=True, root=root, inverse_root=inverse_root)
+
     def _apart(self, A: Tensor, stray: Tensor) -> Roots:
         """The roots by the iteration, but through the spectrum for ``stray`` matrices."""
         # Iterate anew: through the first run, stray matrices would get a gradient 0 times infinity.
         matrices = A.reshape(-1, *A.shape[-2:])
-        steady = iterated_roots(matrices[~stray], self._quintics[A.dtype], tight=True)
+        steady = self._iterated(matrices[~stray], True, True)
         others = Eigh().forward(ROOTS, matrices[stray])[0]
         order = torch.argsort(torch.argsort(stray.int(), stable=True))
         pairs = zip((steady.root, steady.inverse_root), others, strict=True)
-        return Roots(*[torch.cat(pair)[order].view(A.shape) for pair in pairs])
+        return Roots([symmetric(torch.cat(pair)[order].view(A.shape)) for pair in pairs])

@@ -1,0 +1,43 @@
+r"""The symmetric part of a matrix that is symmetric up to rounding, and NaN for any other.
+
+A matrix of any size goes through a program tile by tile, each tile :math:`A_{ij}` beside its mirror
+image :math:`A_{ji}^\top`: once to judge it, and once to write :math:`(A_{ij} + A_{ji}^\top)/2`.
+"""
+
+# Triton has no types.
+# mypy: disable-error-code="import-untyped,untyped-decorator,no-untyped-def"
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def symmetric_part_of(A_pointer, strides, S_pointer, tolerance, n, TILE: tl.constexpr):
+    """``tolerance`` is the largest asymmetry, as a part of the largest entry."""
+    start = tl.program_id(0).to(tl.int64)
+    A_pointer += start * strides[0]
+    S_pointer += start * n * n
+    tiles = tl.cdiv(n, TILE)
+    largest, asymmetry, damage = 0.0, 0.0, 0
+    for index in range(tiles * tiles):
+        A, mirror, _, _ = two_tiles(A_pointer, strides, index // tiles, index % tiles, n, TILE)
+        largest = tl.maximum(largest, tl.max(tl.abs(A)))
+        asymmetry = tl.maximum(asymmetry, tl.max(A - mirror))
+        damage += tl.sum(tl.where(A - A == 0, 0, 1))  # infinity less infinity is NaN
+    spoilt = (damage > 0) | (asymmetry > tolerance * largest)
+    for index in range(tiles * tiles):
+        row, column = index // tiles, index % tiles
+        A, mirror, places, inside = two_tiles(A_pointer, strides, row, column, n, TILE)
+        S = tl.where(spoilt, float("nan"), (A + mirror) * 0.5)
+        tl.store(S_pointer + places, S, mask=inside)
+
+
+@triton.jit
+def two_tiles(A_pointer, strides, row, column, n, TILE: tl.constexpr):
+    """A tile, its mirror image, its places in a contiguous matrix and which of them there are."""
+    rows = (row * TILE + tl.arange(0, TILE))[:, None]
+    columns = (column * TILE + tl.arange(0, TILE))[None, :]
+    inside = (rows < n) & (columns < n)
+    A = tl.load(A_pointer + rows * strides[1] + columns * strides[2], mask=inside, other=0.0)
+    mirror = tl.load(A_pointer + columns * strides[1] + rows * strides[2], mask=inside, other=0.0)
+    return A, mirror, rows * n + columns, inside

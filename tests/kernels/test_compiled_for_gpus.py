@@ -1,0 +1,93 @@
+"""Every operator compiles its one kernel for real GPUs, without one, as its launch asks for it."""
+
+from contextlib import nullcontext
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+triton = pytest.importorskip("triton")  # torch brings it on Linux only
+
+CAPABILITIES = (80, 90, 120)  # Ampere, Hopper, Blackwell
+SHARED = 64 * 1024  # bytes of a program; every GPU of these has 99 KB
+MINIMAX = [1.875, -1.25, 0.375] * 7
+SCHULZ = [1.5, -0.5, 0.0] * 5
+
+
+class NoGPU:
+    """What Triton asks of a driver before it compiles."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_device(self) -> int:
+        """Its number: Triton keeps what it compiled for each."""
+        return self.capability
+
+    def get_current_stream(self, device: int) -> int:
+        """The default one."""
+        return 0
+
+    def get_current_target(self) -> Any:
+        """What is compiled for."""
+        return triton.backends.compiler.GPUTarget("cuda", self.capability, 32)
+
+
+@pytest.fixture(params=CAPABILITIES)
+def launches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The kernels that are launched, compiled and nothing more."""
+    compiled: list[Any] = []
+
+    def launcher(kernel: Any, grid: Any) -> Any:
+        return lambda *args, **options: compiled.append(
+            kernel.run(*args, grid=grid, warmup=True, **options)
+        )
+
+    monkeypatch.setattr(triton.runtime.jit.JITFunction, "__getitem__", launcher)
+    monkeypatch.setattr(torch.cuda, "device_of", lambda A: nullcontext())
+    monkeypatch.setattr(triton.runtime.driver, "_active", NoGPU(request.param))
+    return compiled
+
+
+def calls(n: int) -> dict[str, tuple[Any, ...]]:
+    """What is launched, with all arguments."""
+    from covlayers.functional._iterations import launch
+
+    A = torch.eye(n).repeat(3, 1, 1)
+    scale, g = torch.ones(3, 1, 1), torch.ones(()).expand_as(A)  # as the gradient of a sum
+    return {
+        "symmetric_part": (launch.launch_symmetric_part, A.mT),
+        "both roots": (launch.launch_roots, A, MINIMAX, True, True, True),
+        "root": (launch.launch_roots, A, MINIMAX, True, True, False),
+        "Newton-Schulz": (launch.launch_roots, A, SCHULZ, False, False, True),
+        "gradient of both": (launch.launch_root_gradient, A, A, g, A.mT, 1e-3, 7),
+        "gradient of the root": (launch.launch_root_gradient, A, None, g, None, 1e-3, 7),
+        "gradient of the inverse": (launch.launch_root_gradient, A, A, None, g, 1e-3, 7),
+        "smith": (launch.launch_smith, A, A, scale, 1e-3, 7),
+        "sign": (launch.launch_sign, A, A, scale, 8),
+    }
+
+
+# Of a small size all, of the largest those that take most of a GPU.
+LARGE = ("both roots", "gradient of both")
+CASES = [*product((5,), calls(5)), *product((64,), LARGE)]
+
+
+@pytest.mark.parametrize(("n", "name"), CASES)
+def test_compiles(n: int, name: str, launches: Any) -> None:
+    launch, *args = calls(n)[name]
+    results = launch(*args)
+    for result in results if isinstance(results, list) else [results]:
+        assert result.shape == (3, n, n)
+        assert result.is_contiguous()
+    (kernel,) = launches
+    assert kernel.metadata.shared <= SHARED
+    assert kernel.asm["cubin"]
+
+
+def test_nothing_is_launched_for_an_empty_batch(launches: Any) -> None:
+    for launch, *args in calls(5).values():
+        launch(*(arg[:0] if isinstance(arg, Tensor) else arg for arg in args))
+    assert launches == []
