@@ -48,7 +48,7 @@ FEW_BY_CHANNELS = 0.875, 24
 0.875 for each channel less 24: at 64, 128 and 256 channels the sides take equal times from 38, 104
 and 210 positions on, or from more, by the method. ``python -m benchmarks.smaller_side``"""
 
-CACHED, CACHED_WARPS = 128, 8
+LARGEST_IN_CACHE, CACHED_WARPS = 128, 8
 """The largest matrix that one program takes by itself, through the cache of the GPU, and its warps.
 Not measured yet, as no GPU was at hand; nor is any number below."""
 

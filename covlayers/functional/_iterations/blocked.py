@@ -36,13 +36,13 @@ def blocked_roots(
     state, other = A.new_empty(2, 3, *A.shape)
     square = W = torch.empty_like(A)
     parts, scale = _parts(A), A.new_empty(_number(A))
-    line, most = {"LINE": _power_of_two(A.shape[-1])}, {"PARTS": _power_of_two(_side(A) ** 2)}
+    line, most = _power_of_two(A.shape[-1]), _power_of_two(_side(A) ** 2)
     with torch.cuda.device_of(A):
         if quintic:
-            _launch(scaled_square, A, square, parts, FLOOR, tight, **line)
+            _launch(scaled_square, A, square, parts, FLOOR, tight, LINE=line)
         Y, Q, Z = state
         start = A, square, parts, Y, Z, scale, FLOOR, 0.0, *first, tight, quintic, True
-        _launch(cubic, *start, **line, **most)
+        _launch(cubic, *start, LINE=line, PARTS=most)
         for index, (p, q, r) in enumerate(steps):
             Y, Q, Z = state
             if quintic:
@@ -55,7 +55,7 @@ def blocked_roots(
                 _launch(product, *pair, products=2)
                 state, other = other, state
         last = state[0], *outputs, scale, parts, A.numel(), tight, 0 if root else 1
-        _launch(last_products, *last, products=len(wanted), **most)
+        _launch(last_products, *last, products=len(wanted), PARTS=most)
     return wanted
 
 
@@ -74,13 +74,13 @@ def blocked_gradient_of_roots(
         return X
     V, C, rows, right = Y.new_empty(4, *Y.shape)
     parts, bound = _parts(Y), Y.new_empty(_number(Y))
-    line, most = {"LINE": _power_of_two(Y.shape[-1])}, {"PARTS": _power_of_two(_side(Y) ** 2)}
+    line, most = _power_of_two(Y.shape[-1]), _power_of_two(_side(Y) ** 2)
     p = lower**0.5
     c0, c1, c2, c3, rho = newton_start(p)
     with torch.cuda.device_of(Y):
-        _launch(scaled_square, Y, C, parts, FLOOR**0.5, True, **line)
+        _launch(scaled_square, Y, C, parts, FLOOR**0.5, True, LINE=line)
         start = Y, C, parts, V, V, bound, FLOOR**0.5, c0, c1, c2, c3, True, True, False
-        _launch(cubic, *start, **line, **most)
+        _launch(cubic, *start, LINE=line, PARTS=most)
         for _ in range(1, newton_steps(p)):
             beta, rho = newton_step(rho)
             alpha = -beta / (1 + p)
@@ -114,21 +114,27 @@ def _congruence(
     given: bool = False,
 ) -> None:
     """One launch of the kernel of that name; where None is given for a tensor it has no part."""
-    M, D_or_any = strided(M, L), strided(D, L)
-    second, factor = cayley or (L if square is None else square, 0.0)
+    (M, M_strides), (D, D_strides) = strided(M), strided(D)
+    second, factor = cayley or (square, 0.0)
     _launch(
-        congruence,
-        *(L, M.matrices, D_or_any.matrices, rows, out, second, L if bound is None else bound),
-        *(*M.strides, *D_or_any.strides, alpha, beta, inner, factor),
+        *(congruence, L, M, D, rows, out, second, bound, M_strides, D_strides),
+        *(alpha, beta, inner, factor),
         *(bound is not None, given, D is not None, square is not None, cayley is not None),
-        programs=_number(L) * _side(L),
+        by_rows=True,
     )
 
 
-def _launch(kernel: Any, matrix: Tensor, *args: object, **constants: int) -> None:
-    """A program for each block, or as many as are named, and one row of them for each product."""
-    programs = constants.pop("programs", _number(matrix) * _side(matrix) ** 2)
-    kernel[(programs, constants.pop("products", 1))](
+def _launch(
+    kernel: Any,
+    matrix: Tensor,
+    *args: object,
+    by_rows: bool = False,
+    products: int = 1,
+    **constants: int,
+) -> None:
+    """A program for each block, or for all blocks of a row, of each product."""
+    blocks = _side(matrix) if by_rows else _side(matrix) ** 2
+    kernel[(_number(matrix) * blocks, products)](
         matrix,
         *args,
         matrix.shape[-1],

@@ -30,12 +30,8 @@ def congruence(
     out_pointer,
     second_pointer,
     bound_pointer,
-    M_batch,
-    M_row,
-    M_column,
-    D_batch,
-    D_row,
-    D_column,
+    M_strides,
+    D_strides,
     alpha,
     beta,
     inner,
@@ -52,8 +48,8 @@ def congruence(
 ):
     """``alpha (L M + inner L) L + beta D``, and as a second result one of ``L``.
 
-    That is ``L²`` if ``SQUARE``, and ``I + cayley L`` if ``CAYLEY``. ``M`` is divided by the bound if
-    ``SCALED``. Of ``M`` and ``D``, with the strides they have, the symmetric parts are taken if
+    That is ``L²`` if ``SQUARE``, and ``I + cayley L`` if ``CAYLEY``. ``M`` is divided by the bound
+    if ``SCALED``. Of ``M`` and ``D``, with the strides they have, the symmetric parts are taken if
     ``GIVEN``.
     """
     panels = tl.cdiv(n, SIZE)
@@ -61,13 +57,15 @@ def congruence(
     row = (panels - 1 - tl.program_id(0) % panels) * SIZE  # the longest rows first
     start = matrix * n * n
     L, rows = L_pointer + start, rows_pointer + start
-    M, D = M_pointer + matrix * M_batch, D_pointer + matrix * D_batch
+    M = M_pointer + matrix * M_strides[0]
     bound = tl.load(bound_pointer + matrix) if SCALED else 1.0
     for column in range(0, n, SIZE):
         T = tl.zeros((SIZE, SIZE), tl.float32)
         for k in range(0, n, DEPTH):
             if GIVEN:
-                right = load_symmetric_part(M, M_row, M_column, k, column, n, DEPTH, SIZE)
+                right = load_symmetric_part(
+                    M, M_strides[1], M_strides[2], k, column, n, DEPTH, SIZE
+                )
             else:
                 right = load_block(M, k, column, n, DEPTH, SIZE)
             left = load_block(L, row, k, n, SIZE, DEPTH)
@@ -77,10 +75,15 @@ def congruence(
     tl.debug_barrier()
     for column in range(0, row + 1, SIZE):
         out = alpha * block_of_product(rows, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)
-        if ADDEND and GIVEN:
-            out += beta * load_symmetric_part(D, D_row, D_column, row, column, n, SIZE, SIZE)
-        elif ADDEND:
-            out += beta * load_block(D, row, column, n, SIZE, SIZE)
+        if ADDEND:
+            D = D_pointer + matrix * D_strides[0]
+            if GIVEN:
+                block = load_symmetric_part(
+                    D, D_strides[1], D_strides[2], row, column, n, SIZE, SIZE
+                )
+            else:
+                block = load_block(D, row, column, n, SIZE, SIZE)
+            out += beta * block
         store_symmetric(out_pointer + start, out, row, column, n, SIZE)
         if SQUARE:
             out = block_of_product(L, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)

@@ -53,9 +53,7 @@ def store_symmetric(matrix, block, row, column, n, SIZE: tl.constexpr):
 
 
 @triton.jit
-def block_plus_identity(
-    block, scale, row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):
+def block_plus_identity(block, scale, row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """``block + scale I``, on the matrix alone."""
     rows, columns, inside = block_places(row, column, n, ROWS, COLUMNS)
     return tl.where((rows == columns) & inside, block + scale, block)

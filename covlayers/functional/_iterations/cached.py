@@ -35,13 +35,15 @@ def cached_gradient_of_roots(
 ) -> Tensor:
     """``X`` with ``Y X + X Y = gY - Z gZ Z``, of matrices of up to 128 rows: one launch."""
     Y = Y.contiguous()
-    Z = Y if Z is None else Z.contiguous()
+    Z = None if Z is None else Z.contiguous()
     X, scratch, p = torch.empty_like(Y), Y.new_empty(4, *Y.shape), lower**0.5
-    (of_Y, strides_of_Y), (of_Z, strides_of_Z) = strided(gY, Y), strided(gZ, Y)
+    gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
     *start_of_V, rho = newton_start(p)
-    gradients = of_Y, of_Z, X, scratch, strides_of_Y, strides_of_Z
     flags = gY is not None, gZ is not None, newton_steps(p), doublings
-    _launch(cached_gradient, Y, Z, *gradients, FLOOR**0.5, p, tuple(start_of_V), rho, *flags)
+    _launch(
+        *(cached_gradient, Y, Z, *gradients, X, scratch, *strides),
+        *(FLOOR**0.5, p, tuple(start_of_V), rho, *flags),
+    )
     return X
 
 
@@ -54,7 +56,7 @@ def _launch(kernel: Any, matrix: Tensor, *args: object) -> None:
             matrix,
             *args,
             n,
-            LINE=tuning.CACHED,
+            LINE=tuning.LARGEST_IN_CACHE,
             SIZE=tuning.BLOCK_SIZE,
             DEPTH=tuning.BLOCK_DEPTH,
             PRECISION=PRECISION,

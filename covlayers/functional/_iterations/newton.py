@@ -7,7 +7,6 @@ from the best linear :math:`V`, whose residual has the size :math:`\rho`. Of the
 :math:`M = (s + pI)/(1 + p)`, :math:`s` being a matrix divided by a bound of its spectrum.
 """
 
-from math import sqrt
 from typing import NamedTuple
 
 import torch

@@ -1,26 +1,18 @@
-"""Gradients as the kernels read them: of any strides, so that no copy is made."""
-
-from typing import NamedTuple
+"""What the launches share."""
 
 import torch
 from torch import Tensor
 
+# Three products of the tensor cores for one of float32 accuracy.
 PRECISION = "tf32x3"
-"""Three products of the tensor cores for one of float32 accuracy."""
 
+# The norm that a zero matrix counts as: see the kernels' TINY.
 FLOOR = torch.finfo(torch.float32).tiny ** 0.375
-"""The norm that a zero matrix counts as."""
 
 
-class Strided(NamedTuple):
-    """Matrices ``(batch, n, n)`` and their three strides."""
-
-    matrices: Tensor
-    strides: tuple[int, int, int]
-
-
-def strided(matrices: Tensor | None, like: Tensor) -> Strided:
-    """Matrices ``(*, n, n)``; those they are ``like`` stand in for None, which is never read."""
-    n = like.shape[-1]
-    flat = (like if matrices is None else matrices).reshape(-1, n, n)
-    return Strided(flat, flat.stride())
+def strided(A: Tensor | None) -> tuple[Tensor | None, tuple[int, ...]]:
+    """A batch of one dimension, copied only where no strides describe it, and its strides."""
+    if A is None:
+        return None, (0, 0, 0)
+    A = A.reshape(-1, *A.shape[-2:])
+    return A, A.stride()
