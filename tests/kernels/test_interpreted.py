@@ -12,7 +12,12 @@ pytest.importorskip("triton")  # torch brings it on Linux only
 
 @pytest.mark.parametrize(
     ("program", "at_least"),
-    [("interpreted", 300), ("interpreted_symmetric_part", 70), ("interpreted_cells", 300)],
+    [
+        ("interpreted", 300),
+        ("interpreted_larger", 80),
+        ("interpreted_symmetric_part", 70),
+        ("interpreted_cells", 300),
+    ],
 )
 def test_errors_are_within_their_bounds(program: str, at_least: int) -> None:
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -16,11 +16,12 @@ from covlayers.functional._iterations.blocks_triton import (
     block_plus_identity,
     largest_on_diagonal,
     load_block,
+    squares_of,
     store_block,
     store_symmetric,
     sum_of_parts,
 )
-from covlayers.functional._iterations.tile import one_if_zero, square_sum
+from covlayers.functional._iterations.tile import one_if_zero
 
 
 @triton.jit
@@ -62,7 +63,7 @@ def scaled_square(
             total = tl.dot(rows, columns, total, input_precision=PRECISION)
         store_symmetric(square_pointer + matrix * n * n, total, row, column, n, SIZE)
         twice = tl.where(row == column, 1.0, 2.0)
-        tl.store(parts, twice * square_sum(total))
+        tl.store(parts, twice * squares_of(total))
 
 
 @triton.jit
@@ -176,7 +177,7 @@ def product(
     store_block(out_pointer + shift, out, row, column, n, SIZE, SIZE)
     if SUMS:
         side = tl.cdiv(n, SIZE)
-        tl.store(parts_pointer + matrix * side * side + block, square_sum(out))
+        tl.store(parts_pointer + matrix * side * side + block, squares_of(out))
 
 
 @triton.jit

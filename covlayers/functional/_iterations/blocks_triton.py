@@ -81,6 +81,12 @@ def block_of_product(
 
 
 @triton.jit
+def squares_of(block):
+    """The sum of the squares of a block."""
+    return tl.sum(tl.sum(block * block, 1), 0)
+
+
+@triton.jit
 def largest_on_diagonal(matrix, n, floor, SIZE: tl.constexpr):
     """The largest entry of a positive semi-definite matrix; ``floor`` where it is zero or NaN."""
     places = tl.arange(0, SIZE)

@@ -70,18 +70,18 @@ def cached_gradient(
         write_product(T, V, V, F, -beta, 2 * beta, 0.0, n, SIZE, DEPTH, PRECISION)
         V, F = F, V
 
-    gY = gY_pointer + number * gY_strides[0]
     if OF_INVERSE_ROOT:
-        gZ = gZ_pointer + number * gZ_strides[0]
         Z = Z_pointer + start
+        gZ = gZ_pointer + number * gZ_strides[0]
         write_symmetric_part(gZ, gZ_strides[1], gZ_strides[2], X, 1.0, n, SIZE)
         write_product(Z, X, Z, T, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        if OF_ROOT:
-            write_symmetric_part(gY, gY_strides[1], gY_strides[2], X, 1.0, n, SIZE)
+    if OF_ROOT:
+        gY = gY_pointer + number * gY_strides[0]
+        of_root = X if OF_INVERSE_ROOT else F
+        write_symmetric_part(gY, gY_strides[1], gY_strides[2], of_root, 1.0, n, SIZE)
+    if OF_INVERSE_ROOT:
         addend = 1.0 if OF_ROOT else None
         write_product(T, Z, X, F, -1.0, addend, 0.0, n, SIZE, DEPTH, PRECISION)
-    else:
-        write_symmetric_part(gY, gY_strides[1], gY_strides[2], F, 1.0, n, SIZE)
     write_product(V, F, V, T, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
     alpha = 2 * p / (bound * (1 + p) * (1 + p))
     write_product(T, V, T, X, alpha, None, 0.0, n, SIZE, DEPTH, PRECISION)

@@ -15,9 +15,9 @@ from covlayers.functional._iterations.blocks_triton import (
     block_plus_identity,
     load_block,
     load_symmetric_part,
+    squares_of,
     store_block,
 )
-from covlayers.functional._iterations.tile import square_sum
 
 
 @triton.jit
@@ -43,7 +43,7 @@ def write_product(
             if beta is not None:
                 block += beta * load_block(addend, row, column, n, SIZE, SIZE)
             store_block(out, block, row, column, n, SIZE, SIZE)
-            size += square_sum(block)
+            size += squares_of(block)
     tl.debug_barrier()
     return size
 
