@@ -42,6 +42,8 @@ CORES = {"functional._base", "functional._batch"}
 WITH_TRITON = (
     *("tile", "roots_triton", "root_gradient_triton"),
     *("smith_triton", "sign_triton", "symmetric_part_triton"),
+    *("blocks_triton", "blocked_roots_triton", "blocked_gradient_triton"),
+    *("cached_triton", "cached_roots_triton", "cached_gradient_triton"),
 )
 ALLOWED = {"covlayers", "torch", "einops"}
 

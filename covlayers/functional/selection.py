@@ -11,7 +11,7 @@ from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions, chosen_function
 from covlayers.functional.covariances import few_positions
 from covlayers.functional.matrix_functions import check_cell
-from covlayers.functional.rule import Backward
+from covlayers.functional.rule import Backward, Rule
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def select(
     A = full(A)
     chosen = asked.select((fn,), A)
     rule = rule or choose("backward", chosen.default_backward, BACKWARDS, Backward)
-    implementation, reason = chosen.explain((fn,), A)
+    seen = A.detach() if isinstance(rule, Rule) else A  # a rule leaves the steps no derivative
+    implementation, reason = chosen.explain((fn,), seen)
     if chosen is not asked:
-        reason = f"{asked.explain((fn,), A)[1]}; {reason}"
+        reason = f"{asked.explain((fn,), seen)[1]}; {reason}"
     return Selection(chosen, rule, implementation, reason)

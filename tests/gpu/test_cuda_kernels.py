@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from covlayers.functional._iterations.conditions import fits
 from covlayers.functional.methods._minimax import minimax_quintics
-from tests.properties import exact, relative_error, spd, weights_like
+from tests.properties import exact, exact_gradient, relative_error, spd, weights_like
 
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
@@ -19,7 +19,8 @@ if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
 EPS = torch.finfo(torch.float32).eps
 MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
 OPERATORS: dict[str, Callable[..., Any]] = {
-    name: getattr(torch.ops.covlayers, name).default for name in ("roots", "smith", "sign")
+    name: getattr(torch.ops.covlayers, name).default
+    for name in ("symmetric_part", "roots", "root_gradient", "smith", "sign")
 }
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
@@ -27,7 +28,9 @@ each_operator = pytest.mark.parametrize("name", OPERATORS)
 def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
     bound = torch.linalg.matrix_norm(A @ A, keepdim=True).sqrt()
     return {
-        "roots": (A, MINIMAX, True),
+        "symmetric_part": (A,),
+        "roots": (A, MINIMAX, True, True, True),
+        "root_gradient": (A, A, weights_like(A), weights_like(A), 1e-3, 7),
         "smith": (A, weights_like(A), bound, 1e-3, 7),
         "sign": (A, weights_like(A), bound, 8),
     }[name]
@@ -43,7 +46,7 @@ def test_errors_of_rounding_alone(name: str, n: int) -> None:
         *(x.cuda() if isinstance(x, Tensor) else x for x in arguments(name, A))
     )
     wide = OPERATORS[name](*arguments(name, A.double()))
-    many = isinstance(wide, tuple)
+    many = isinstance(wide, list)
     for result, expected in zip(*(x if many else (x,) for x in (results, wide)), strict=True):
         assert relative_error(result.cpu(), expected) < 2e-5
 
@@ -57,19 +60,46 @@ def test_newton_schulz() -> None:
     A = spd(7, n=33).float()
     coefficients = [1.5, -0.5, 0.0] * 5
     for result, twin in zip(
-        OPERATORS["roots"](A.cuda(), coefficients, False),
-        OPERATORS["roots"](A.cpu(), coefficients, False),
+        OPERATORS["roots"](A.cuda(), coefficients, False, True, True),
+        OPERATORS["roots"](A.cpu(), coefficients, False, True, True),
         strict=True,
     ):
         assert relative_error(result.cpu(), twin) < 1e-5
 
 
+@pytest.mark.parametrize("n", [64, 65, 100, 128, 129, 200, 256, 512])
 @pytest.mark.parametrize("condition", [1e2, 1e4])
-def test_root_is_the_root(condition: float) -> None:
-    A = spd(9, n=64, condition=condition).float()
+def test_root_is_the_root(condition: float, n: int) -> None:
+    A = spd(9, n=n, condition=condition).float()
     Y, Z = OPERATORS["roots"](A.cuda(), MINIMAX, True)
     assert relative_error(Y.cpu(), exact("sqrtm", A)) < 1e-4
     assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
+
+
+@pytest.mark.parametrize("n", [5, 16, 33, 64, 65, 100, 128, 129, 200, 256, 512])
+def test_gradient_is_the_gradient(n: int) -> None:
+    A = spd(9, n=n).float()
+    g = weights_like(A)
+    Y, Z = OPERATORS["roots"](A.cuda(), MINIMAX, True, True, True)
+    of_root, of_inverse = (exact_gradient(name, A, g) for name in ("sqrtm", "invsqrtm"))
+    for gY, gZ, expected in (
+        (g, None, of_root),
+        (None, g, of_inverse),
+        (g, g, of_root + of_inverse),
+    ):
+        gY, gZ = (None if one is None else one.cuda() for one in (gY, gZ))
+        X = OPERATORS["root_gradient"](Y, Z, gY, gZ, (8 * EPS) ** 0.5, 7)
+        assert relative_error(X.cpu(), expected) < 1e-4
+        assert torch.equal(X, X.mT)
+
+
+@pytest.mark.parametrize("n", [1, 16, 64, 300])
+def test_symmetric_part_and_nan_alone(n: int) -> None:
+    A = spd(3, n=n).float().cuda()
+    A[1, 0, n - 1] = torch.inf
+    S = OPERATORS["symmetric_part"](A)
+    assert torch.isnan(S[1]).all()
+    assert torch.equal(S[::2], A[::2])
 
 
 def test_nan_is_alone_and_zero_is_finite() -> None:
@@ -78,8 +108,8 @@ def test_nan_is_alone_and_zero_is_finite() -> None:
     A[2] = torch.diag(torch.tensor([-0.5, 1, 1, 1, 1]))
     A[3, 0, 0] = torch.nan
     for result, twin in zip(
-        OPERATORS["roots"](A, MINIMAX, True),
-        OPERATORS["roots"](A.cpu(), MINIMAX, True),
+        OPERATORS["roots"](A, MINIMAX, True, True, True),
+        OPERATORS["roots"](A.cpu(), MINIMAX, True, True, True),
         strict=True,
     ):
         assert torch.isnan(result[2:4]).all()
@@ -94,11 +124,11 @@ def test_opcheck(name: str, batch: tuple[int, ...]) -> None:
 
 def test_compiles_whole() -> None:
     def function(A: Tensor) -> Tensor:
-        return OPERATORS["roots"](A, MINIMAX, True)[0] if fits(A) else A
+        return OPERATORS["roots"](A, MINIMAX, True, True, False)[0] if fits(A) else A
 
     A = spd(3).float().cuda()
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")(A)
-    assert_close(compiled, OPERATORS["roots"](A, MINIMAX, True)[0])
+    assert_close(compiled, OPERATORS["roots"](A, MINIMAX, True, True, False)[0])
 
 
 @each_operator

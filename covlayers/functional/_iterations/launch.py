@@ -88,6 +88,7 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
         with torch.cuda.device_of(A):
             symmetric_part_of[(prod(A.shape[:-2]),)](
                 *(*strided(A), S, BEYOND_ROUNDING, n),
+                TILES=-(-n // tile),
                 TILE=tile,
                 num_warps=1 if tile == SMALLEST_TILE else 4,
             )

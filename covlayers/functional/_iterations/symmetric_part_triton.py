@@ -12,21 +12,22 @@ import triton.language as tl
 
 
 @triton.jit
-def symmetric_part_of(A_pointer, strides, S_pointer, tolerance, n, TILE: tl.constexpr):
+def symmetric_part_of(
+    A_pointer, strides, S_pointer, tolerance, n, TILES: tl.constexpr, TILE: tl.constexpr
+):
     """``tolerance`` is the largest asymmetry, as a part of the largest entry."""
     start = tl.program_id(0).to(tl.int64)
     A_pointer += start * strides[0]
     S_pointer += start * n * n
-    tiles = tl.cdiv(n, TILE)
     largest, asymmetry, damage = 0.0, 0.0, 0
-    for index in range(tiles * tiles):
-        A, mirror, _, _ = two_tiles(A_pointer, strides, index // tiles, index % tiles, n, TILE)
+    for index in range(TILES * TILES):
+        A, mirror, _, _ = two_tiles(A_pointer, strides, index // TILES, index % TILES, n, TILE)
         largest = tl.maximum(largest, tl.max(tl.abs(A)))
         asymmetry = tl.maximum(asymmetry, tl.max(A - mirror))
         damage += tl.sum(tl.where(A - A == 0, 0, 1))  # infinity less infinity is NaN
     spoilt = (damage > 0) | (asymmetry > tolerance * largest)
-    for index in range(tiles * tiles):
-        row, column = index // tiles, index % tiles
+    for index in range(TILES * TILES):
+        row, column = index // TILES, index % TILES
         A, mirror, places, inside = two_tiles(A_pointer, strides, row, column, n, TILE)
         S = tl.where(spoilt, float("nan"), (A + mirror) * 0.5)
         tl.store(S_pointer + places, S, mask=inside)
