@@ -1,8 +1,8 @@
 """How many operations a computation dispatches: a count, the same on every machine.
 
-An operation is one call that reaches PyTorch's dispatcher below autograd, a kernel of this library
-being one too. Left out are views (operators whose output aliases an input), allocations and
-questions about shapes, as they do no work on a device.
+An operation is one call that reaches PyTorch's dispatcher below autograd. An operator of this
+library counts as the kernels that it launches. Left out are views (operators whose output aliases
+an input), allocations and questions about shapes, as they do no work on a device.
 """
 
 from collections import Counter
@@ -16,12 +16,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from covlayers.functional._iterations import conditions
+from covlayers.functional._iterations.launches import launches_of_root_gradient, launches_of_roots
 
 NO_WORK = """
     empty empty_like empty_strided new_empty new_empty_strided
     _unsafe_view _efficientzerotensor is_same_size _has_same_storage_numel
 """
 IDLE = frozenset(f"aten::{name}" for name in NO_WORK.split())
+
+LAUNCHES: Mapping[str, Callable[..., int]] = {
+    "covlayers::roots": launches_of_roots,
+    "covlayers::root_gradient": launches_of_root_gradient,
+}
 
 
 class Operations(TorchDispatchMode):
@@ -40,7 +46,7 @@ class Operations(TorchDispatchMode):
     ) -> Any:
         name = func._schema.name
         if not func.is_view and name not in IDLE:
-            self.counts[name] += 1
+            self.counts[name] += LAUNCHES[name](*args) if name in LAUNCHES else 1
         return func(*args, **(kwargs or {}))
 
 

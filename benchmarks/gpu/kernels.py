@@ -80,7 +80,7 @@ def iterations(n: int, batch: int, setting: Setting) -> Iterator[Row]:
         "smith": 2 + 2 * NEWTON_STEPS + 3 * DOUBLINGS,
     }
     runs = {
-        "roots": lambda: iterated_roots(A, steps, tight=True).root,
+        "roots": lambda: iterated_roots(A, steps, tight=True, root=True, inverse_root=True).root,
         "smith": lambda: solve_by_smith(A, Q, bound, LOWER, DOUBLINGS),
     }
     for name, run in runs.items():

@@ -67,15 +67,16 @@ def test_newton_schulz() -> None:
         assert relative_error(result.cpu(), twin) < 1e-5
 
 
+@pytest.mark.parametrize("n", [64, 65, 100, 128, 129, 200, 256, 512])
 @pytest.mark.parametrize("condition", [1e2, 1e4])
-def test_root_is_the_root(condition: float) -> None:
-    A = spd(9, n=64, condition=condition).float()
+def test_root_is_the_root(condition: float, n: int) -> None:
+    A = spd(9, n=n, condition=condition).float()
     Y, Z = OPERATORS["roots"](A.cuda(), MINIMAX, True)
     assert relative_error(Y.cpu(), exact("sqrtm", A)) < 1e-4
     assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
 
 
-@pytest.mark.parametrize("n", [5, 16, 33, 64])
+@pytest.mark.parametrize("n", [5, 16, 33, 64, 65, 100, 128, 129, 200, 256, 512])
 def test_gradient_is_the_gradient(n: int) -> None:
     A = spd(9, n=n).float()
     g = weights_like(A)

@@ -1,4 +1,4 @@
-"""Every operator compiles its one kernel for real GPUs, without one, as its launch asks for it."""
+"""Every operator compiles its kernels for real GPUs, without one, as its launches ask for them."""
 
 from contextlib import nullcontext
 from itertools import product
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+
+from covlayers.functional._iterations.launches import launches_of_root_gradient, launches_of_roots
 
 triton = pytest.importorskip("triton")  # torch brings it on Linux only
 
@@ -70,9 +72,10 @@ def calls(n: int) -> dict[str, tuple[Any, ...]]:
     }
 
 
-# Of a small size all, of the largest those that take most of a GPU.
+# Of a small size all, of the larger those that take most of a GPU.
 LARGE = ("both roots", "gradient of both")
-CASES = [*product((5,), calls(5)), *product((64,), LARGE)]
+CASES = [*product((5,), calls(5)), *product((64, 128, 256), LARGE), (192, "Newton-Schulz")]
+COUNTS = {"launch_roots": launches_of_roots, "launch_root_gradient": launches_of_root_gradient}
 
 
 @pytest.mark.parametrize(("n", "name"), CASES)
@@ -82,12 +85,14 @@ def test_compiles(n: int, name: str, launches: Any) -> None:
     for result in results if isinstance(results, list) else [results]:
         assert result.shape == (3, n, n)
         assert result.is_contiguous()
-    (kernel,) = launches
-    assert kernel.metadata.shared <= SHARED
-    assert kernel.asm["cubin"]
+    count = COUNTS.get(launch.__name__, lambda *_: 1)
+    assert len(launches) == count(*args)  # as the benchmarks count them
+    for kernel in {id(kernel): kernel for kernel in launches}.values():
+        assert kernel.metadata.shared <= SHARED
+        assert kernel.asm["cubin"]
 
 
 def test_nothing_is_launched_for_an_empty_batch(launches: Any) -> None:
-    for launch, *args in calls(5).values():
+    for launch, *args in (call for n in (5, 100, 200) for call in calls(n).values()):
         launch(*(arg[:0] if isinstance(arg, Tensor) else arg for arg in args))
     assert launches == []

@@ -45,7 +45,7 @@ def all_of(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @each_root
-@pytest.mark.parametrize("n", [2, 16, 17, 33, 64])
+@pytest.mark.parametrize("n", [2, 16, 17, 33, 64, 65, 100, 128])
 def test_a_root_and_its_gradient_are_three(name: str, n: int) -> None:
     A = matrices(n).requires_grad_()
     result, forward = counted(lambda: ROOTS[name](A))
@@ -54,6 +54,25 @@ def test_a_root_and_its_gradient_are_three(name: str, n: int) -> None:
     assert (forward, backward) == (FORWARD, BACKWARD)
     with torch.no_grad():
         assert counted(lambda: ROOTS[name](A))[1] == FORWARD
+
+
+@each_root
+@pytest.mark.parametrize("n", [129, 200, 512])
+def test_a_larger_root_takes_a_launch_for_each_product(name: str, n: int) -> None:
+    A = matrices(n).requires_grad_()
+    result, forward = counted(lambda: ROOTS[name](A))
+    above = [torch.empty_like(A) for _ in all_of(result)]
+    _, backward = counted(lambda: torch.autograd.grad(all_of(result), A, above))
+    assert forward == {"covlayers::symmetric_part": 1, "covlayers::roots": 2 + 6 * 3}
+    # the square, 5 Newton steps, Z g Z, V R V and 7 doublings
+    inverse = name != "sqrtm"
+    assert backward == {"covlayers::root_gradient": 1 + 5 + inverse + 1 + 7}
+    assert (forward + backward).total() <= 36
+
+
+def test_no_kernel_serves_the_largest() -> None:
+    _, seen = counted(lambda: F.sqrtm(matrices(513)))
+    assert "covlayers::roots" not in seen
 
 
 @each_root
@@ -83,7 +102,13 @@ def test_no_root_more_than_wanted(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("backward", [None, "loewner", "autograd"])
 def test_select_tells_what_runs(backward: str | None) -> None:
-    for A in (matrices(5), matrices(5).requires_grad_(), matrices(65)):
+    for A in (
+        matrices(5),
+        matrices(5).requires_grad_(),
+        matrices(65),
+        matrices(200),
+        matrices(513),
+    ):
         told = F.select(A, backward=backward).implementation
         _, seen = counted(lambda A=A: F.sqrtm(A, backward=backward))
         assert ("covlayers::roots" in seen) == ("kernel" in told)

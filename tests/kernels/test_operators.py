@@ -94,6 +94,8 @@ def test_fits() -> None:
     assert fits(torch.eye(64))
     assert not fits(torch.eye(1))
     assert not fits(torch.eye(65))
+    assert fits(torch.eye(65), largest=512)
+    assert not fits(torch.eye(513), largest=512)
     assert not fits(A, A.double())
     assert not fits(A, A.clone().requires_grad_())
     with torch.no_grad():

@@ -56,3 +56,14 @@ FEW_BY_CHANNELS = 0.875, 24
 """Positions are few, and a function of the covariance costs less on their side, if they are at most
 0.875 for each channel less 24: at 64, 128 and 256 channels the sides take equal times from 38, 104
 and 210 positions on, or from more, by the method. ``python -m benchmarks.smaller_side``"""
+
+LARGEST_IN_CACHE, CACHED_WARPS = 128, 8
+"""The largest matrix that one program takes by itself, through the cache of the GPU, and its warps.
+Not measured yet, as no GPU was at hand; nor is any number below."""
+
+LARGEST_BLOCKED = 512
+"""The largest matrix that is computed by one launch for each product, a program for each block."""
+
+BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 16, 4, 3
+"""The sides of a block of a result, the depth of a block of a factor, the warps of a program, and
+the blocks that are on their way to it. Of a depth of 32 the registers do not hold all."""

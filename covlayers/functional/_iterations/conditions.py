@@ -12,20 +12,21 @@ _TRITON = find_spec("triton") is not None and torch.version.hip is None  # nothi
 _LARGEST_GRID = 2**16 - 1  # of programs, but along the first dimension
 
 
-def fits(*matrices: Tensor) -> bool:
+def fits(*matrices: Tensor, largest: int = tuning.LARGEST_ON_CHIP) -> bool:
     r"""Whether the kernels serve these matrices.
 
-    They want float32 matrices of :math:`2 \le n \le 64` on an NVIDIA GPU with tensor cores for it
+    They want float32 matrices of at least two rows on an NVIDIA GPU with tensor cores for it
     (compute capability 8.0, Ampere, or later) and Triton. Compiled for 8.0 to 12.0, a matrix of 64
     takes at most 64 KB of shared memory, which every such GPU has; one of 128 would take 256 KB or
-    more, which none has.
+    more, which none has, so a kernel for larger ones goes through memory.
 
     A derivative through the steps, in either mode, and an exported graph need the plain lines.
 
     Args:
         *matrices: all that the kernel would read; square.
+        largest: the number of rows up to which there is one.
     """
-    return all(serves(A) and _small(A) for A in matrices) and not (
+    return all(serves(A) and 2 <= A.shape[-1] <= largest for A in matrices) and not (
         torch.is_grad_enabled() and any(A.requires_grad for A in matrices)
     )
 
@@ -70,7 +71,3 @@ def fits_in_place(*tensors: Tensor) -> bool:
 
 def _capable(device: torch.device) -> bool:
     return device.type == "cuda" and _TRITON and torch.cuda.get_device_properties(device).major >= 8
-
-
-def _small(A: Tensor) -> bool:
-    return 2 <= A.shape[-1] <= tuning.LARGEST_ON_CHIP

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import BEYOND_ROUNDING
+from covlayers.functional._iterations.blocked import blocked_gradient_of_roots, blocked_roots
+from covlayers.functional._iterations.cached import cached_gradient_of_roots, cached_roots
+from covlayers.functional._iterations.newton import newton_steps
 from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
+from covlayers.functional._iterations.strided import PRECISION, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 
-# Three products of the tensor cores for one of float32 accuracy.
-PRECISION = "tf32x3"
 SMALLEST_TILE = 16  # of a product
 TILE_OF_LARGE = 32  # of a matrix that goes through a program tile by tile
 
@@ -25,6 +27,9 @@ def launch_roots(
     A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
 ) -> list[Tensor]:
     """The kernel of :func:`~.roots.iterated_roots`."""
+    if A.shape[-1] > tuning.LARGEST_ON_CHIP:
+        beyond = blocked_roots if A.shape[-1] > tuning.LARGEST_IN_CACHE else cached_roots
+        return beyond(A, coefficients, tight, root, inverse_root)
     A = A.contiguous()
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     quintic = any(coefficients[2::3])
@@ -40,9 +45,13 @@ def launch_root_gradient(
     Y: Tensor, Z: Tensor | None, gY: Tensor | None, gZ: Tensor | None, lower: float, doublings: int
 ) -> Tensor:
     """The kernel of :func:`~.root_gradient.gradient_of_roots`."""
+    if Y.shape[-1] > tuning.LARGEST_ON_CHIP:
+        blocked = Y.shape[-1] > tuning.LARGEST_IN_CACHE
+        beyond = blocked_gradient_of_roots if blocked else cached_gradient_of_roots
+        return beyond(Y, Z, gY, gZ, lower, doublings)
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
-    gradients, strides = zip(*map(_strided, (gY, gZ)), strict=True)
+    gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
     X = torch.empty_like(Y)
     shift = lower**0.5
     wanted = gY is not None, gZ is not None
@@ -78,7 +87,7 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     if A.numel() > 0:
         with torch.cuda.device_of(A):
             symmetric_part_of[(prod(A.shape[:-2]),)](
-                *(*_strided(A), S, BEYOND_ROUNDING, n),
+                *(*strided(A), S, BEYOND_ROUNDING, n),
                 TILES=-(-n // tile),
                 TILE=tile,
                 num_warps=1 if tile == SMALLEST_TILE else 4,
@@ -86,26 +95,8 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     return S
 
 
-def newton_steps(shift: float) -> int:
-    """Scaled Newton steps to the inverse of a matrix with spectrum in ``[shift, 1 + shift]``."""
-    residual = 1 / (2 * (1 + 2 * shift) ** 2 - 1)
-    steps = 0
-    while residual > torch.finfo(torch.float32).eps / 2:
-        residual = residual**2 / (2 - residual**2)
-        steps += 1
-    return steps
-
-
 def _alike(S: Tensor, Q: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return S.contiguous(), Q.contiguous(), scale.expand(*S.shape[:-2], 1, 1).contiguous()
-
-
-def _strided(A: Tensor | None) -> tuple[Tensor | None, tuple[int, ...]]:
-    """A batch of one dimension, copied only where no strides describe it, and its strides."""
-    if A is None:
-        return None, (0, 0, 0)
-    A = A.reshape(-1, *A.shape[-2:])
-    return A, A.stride()
 
 
 def _padded(n: int) -> int:

@@ -8,6 +8,7 @@ is one Lyapunov equation for the two of them, as it is linear in its right-hand 
 import torch
 from torch import Tensor
 
+from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import largest, nonzero, spectral_bound, symmetric
 from covlayers.functional._iterations import smith
 from covlayers.functional._iterations.conditions import fits
@@ -27,7 +28,8 @@ def gradient_by_kernel(
         lower: as for :func:`~.smith.solve_by_smith`.
         doublings: as for that function.
     """
-    if Y.device.type == "cpu" or not fits(*[one for one in (Y, Z, gY, gZ) if one is not None]):
+    given = [one for one in (Y, Z, gY, gZ) if one is not None]
+    if Y.device.type == "cpu" or not fits(*given, largest=tuning.LARGEST_BLOCKED):
         return None
     return _operator(Y, Z, gY, gZ, lower, doublings)
 

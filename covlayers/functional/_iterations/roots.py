@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import frobenius_norm, identity_like, symmetric
 from covlayers.functional._iterations.conditions import fits
 from covlayers.functional._iterations.operators import define, one_like
@@ -87,15 +88,17 @@ def iterated_roots(
         root: whether it is wanted.
         inverse_root: whether it is wanted.
     """
-    if A.device.type != "cpu" and fits(A):
+    if A.device.type != "cpu" and fits(A, largest=tuning.LARGEST_BLOCKED):
         return Roots(_operator(A, [*chain.from_iterable(steps)], tight, root, inverse_root))
     return plain(A, steps, tight=tight)
 
 
 def explain_roots(A: Tensor) -> tuple[str, str] | None:
     """What runs in place of the plain lines and why, if anything does."""
-    if A.device.type == "cpu" or not fits(A):
+    if A.device.type == "cpu" or not fits(A, largest=tuning.LARGEST_BLOCKED):
         return None
+    if A.shape[-1] > tuning.LARGEST_IN_CACHE:
+        return "a Triton kernel for each product", "the matrices are on a GPU and of medium size"
     return "one Triton kernel for all steps", "the matrices are small and on a GPU"
 
 
