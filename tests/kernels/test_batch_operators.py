@@ -181,6 +181,13 @@ def test_which_operators_run(name: str) -> None:
 
 
 @pytest.mark.usefixtures("_everywhere")
+def test_switchable_whitening_moves_its_averages_by_the_kernel() -> None:
+    forward, _ = seen(cl.SwitchableWhitening(C, G), (5, C, 4, 3))
+    assert forward["covlayers::move_averages"] == 1
+    assert not {"aten::lerp", "aten::copy_"} & {*forward}
+
+
+@pytest.mark.usefixtures("_everywhere")
 def test_evaluation_is_one_kernel() -> None:
     x = torch.empty(8, 64, 4, 4, device="meta")
     mean, W = torch.empty(64, device="meta"), torch.empty(4, 16, 16, device="meta")
