@@ -152,7 +152,7 @@ class SwitchableWhitening(RunningMoments):
             self.update(batch.mean.detach().flatten(), batch.cov.detach(), count)
         return like_format(y.to(x.dtype), x)
 
-    def _batch(self, x: Tensor, z: Tensor, own: Moments) -> tuple[Moments, Tensor | None]:
+    def _batch(self, x: Tensor, z: Tensor, own: Moments) -> tuple[Moments, int | Tensor | None]:
         """The batch's moments, from the moments of its samples, and its number of positions."""
         if not self.uses_batch:
             mean = self.running_mean.clone().to(z.dtype).view(z.shape[1:3])
@@ -162,7 +162,7 @@ class SwitchableWhitening(RunningMoments):
         mean = own.mean.sum(0) / max(N, 1)
         scatter = M * (own.cov + outer(own.mean - mean)).sum(0)
         count, mean, cov = joint_moments(z.new_full((), N * M), mean, scatter, group)
-        return Moments(mean, cov), count
+        return Moments(mean, cov), N * M if group is None else count
 
     def _mixture(self, own: Moments, batch: Moments) -> Moments:
         variance = own.cov.diagonal(dim1=-2, dim2=-1)
