@@ -126,7 +126,8 @@ def test_one_gradient_alone(name: str) -> None:
 
 
 @each_root
-def test_a_compiled_graph_has_the_same_kernels(name: str) -> None:
+@pytest.mark.parametrize("n", [5, 100, 200])
+def test_a_compiled_graph_has_the_same_kernels(name: str, n: int) -> None:
     kernels: list[set[str]] = []
 
     def seen(graph: torch.fx.GraphModule, _: Any) -> Any:
@@ -134,7 +135,7 @@ def test_a_compiled_graph_has_the_same_kernels(name: str) -> None:
         kernels.append({target for target in targets if target.startswith("covlayers")})
         return make_boxed_func(graph.forward)
 
-    A = matrices(5).requires_grad_()
+    A = matrices(n).requires_grad_()
     function = torch.compile(ROOTS[name], fullgraph=True, backend=aot_autograd(fw_compiler=seen))
     Y = all_of(function(A))
     torch.autograd.grad(Y, A, [torch.empty_like(A) for _ in Y])
@@ -151,6 +152,19 @@ def test_transforms(name: str) -> None:
     total = lambda A: sum(Y.sum() for Y in all_of(ROOTS[name](A)))
     _, seen = counted(lambda: torch.func.grad(total)(A))
     assert {"covlayers::roots", "covlayers::smith"} <= {*seen}  # may be differentiated again
+    _, seen = counted(lambda: torch.func.jvp(total, (A,), (A,)))
+    assert not any(key.startswith("covlayers") for key in seen)
+
+
+@each_root
+@pytest.mark.parametrize("n", [100, 200])
+def test_transforms_of_larger_matrices(name: str, n: int) -> None:
+    A = matrices(n)
+    assert {*counted(lambda: torch.func.vmap(ROOTS[name])(A))[1]} == {*FORWARD}
+    total = lambda A: sum(Y.sum() for Y in all_of(ROOTS[name](A)))
+    _, seen = counted(lambda: torch.func.grad(total)(A))
+    assert "covlayers::roots" in seen
+    assert not {"covlayers::smith", "covlayers::root_gradient"} & {*seen}
     _, seen = counted(lambda: torch.func.jvp(total, (A,), (A,)))
     assert not any(key.startswith("covlayers") for key in seen)
 

@@ -26,8 +26,7 @@ def blocked_roots(
 ) -> list[Tensor]:
     """The wanted roots, the root first."""
     A = A.contiguous()
-    outputs = torch.empty_like(A), torch.empty_like(A)
-    wanted = [X for X, one in zip(outputs, (root, inverse_root), strict=True) if one]
+    wanted = [torch.empty_like(A) for _ in range(root + inverse_root)]
     if A.numel() == 0:
         return wanted
     first, *steps = zip(*(coefficients[k::3] for k in range(3)), strict=True)
@@ -54,7 +53,7 @@ def blocked_roots(
                 pair = Y, Q, W, other, parts, 1.0, 0.0, 0.0, A.numel(), False, False
                 _launch(product, *pair, products=2)
                 state, other = other, state
-        last = state[0], *outputs, scale, parts, A.numel(), tight, 0 if root else 1
+        last = state[0], wanted[0], wanted[-1], scale, parts, A.numel(), tight, 0 if root else 1
         _launch(last_products, *last, products=len(wanted), PARTS=most)
     return wanted
 

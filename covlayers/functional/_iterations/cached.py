@@ -18,11 +18,12 @@ def cached_roots(
 ) -> list[Tensor]:
     """The wanted roots of matrices of up to 128 rows, the root first: one launch."""
     A = A.contiguous()
-    outputs, scratch = (torch.empty_like(A), torch.empty_like(A)), A.new_empty(4, *A.shape)
+    Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
+    scratch = A.new_empty(4, *A.shape)
     steps, quintic = len(coefficients) // 3, tight or any(coefficients[2::3])
     flags = steps, tight, quintic, root, inverse_root
-    _launch(cached_iteration, A, *outputs, scratch, tuple(coefficients), *flags)
-    return [X for X, wanted in zip(outputs, (root, inverse_root), strict=True) if wanted]
+    _launch(cached_iteration, A, Y, Z, scratch, tuple(coefficients), *flags)
+    return [X for X in (Y, Z) if X is not None]
 
 
 def cached_gradient_of_roots(
