@@ -15,6 +15,7 @@ ROOT = Path(covlayers.__file__).parent
 LAYERS = [
     ["functional._base"],
     ["functional._iterations"],
+    ["functional._features"],
     [
         *("functional.core", "functional.functions", "functional.factored"),
         *("functional.saved", "functional.rule"),
@@ -39,7 +40,13 @@ LAYER_OF = {place: layer for layer, places in enumerate(LAYERS) for place in pla
 # What the layers use of the functional tier beside its public names.
 CORES = {"functional._base", "functional._batch"}
 # Imported where a kernel is launched, and not before.
-WITH_TRITON = ("tile", "roots_triton", "smith_triton", "sign_triton")
+WITH_TRITON = {
+    "_iterations": ("tile", "roots_triton", "smith_triton", "sign_triton"),
+    "_features": (
+        *("tile", "covariance_triton", "triangle_triton", "products_triton"),
+        *("root_triton", "newton_schulz_triton", "series_triton"),
+    ),
+}
 ALLOWED = {"covlayers", "torch", "einops"}
 
 
@@ -131,7 +138,7 @@ def test_pages_are_made_without_sphinx() -> None:
 
 
 def test_the_library_imports_torch_and_einops_alone() -> None:
-    with_triton = {f"functional._iterations.{file}" for file in WITH_TRITON}
+    with_triton = {f"functional.{at}.{file}" for at, files in WITH_TRITON.items() for file in files}
     assert with_triton <= FILES.keys()
     for name, path in FILES.items():
         triton = {"triton"} if name in with_triton else set()

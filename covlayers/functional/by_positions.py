@@ -20,9 +20,10 @@ from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import compiling, differentiable, in_forward_mode
 from covlayers.functional._base.linalg import nonzero, symmetric
 from covlayers.functional.backwards.autograd import Autograd
+from covlayers.functional.by_products import Products, by_products
 from covlayers.functional.change_by_positions import Change, Regularised, directions
 from covlayers.functional.core import MatrixFunction, Method
-from covlayers.functional.covariances import centered
+from covlayers.functional.covariances import centered, few_positions
 from covlayers.functional.methods import Eigh
 from covlayers.functional.methods._normalised import NormalisedMethod
 from covlayers.functional.rule import Backward
@@ -35,6 +36,7 @@ class Cell(NamedTuple):
     fn: MatrixFunction
     method: Method
     rule: Backward
+    products: Products | None = None  # in place of both on an accelerator
 
 
 class Wanted(NamedTuple):
@@ -47,7 +49,7 @@ class Wanted(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The same through the matrix ``(*, C, C)``."""
-        fn, method, rule = self.cell
+        fn, method, rule, _ = self.cell
         Y = rule.apply((fn,), method, self.cov(x))[0]
         return upper_triangle(Y, self.isometric) if self.triangle else Y
 
@@ -68,7 +70,7 @@ class _ByPositions:
 
     @staticmethod
     def forward(x: Tensor, wanted: Wanted) -> tuple[Tensor, ...]:
-        (fn, method, _), cov, triangle, isometric = wanted
+        (fn, method, *_), cov, triangle, isometric = wanted
         z = centered(x, cov.center)
         # In float64 no direction is mixed with a longer one; on a CPU that costs next to nothing.
         wide = z.double() if z.device.type == "cpu" else z
@@ -93,7 +95,7 @@ class _ByPositions:
         x, ctx.wanted = inputs
         ctx.set_materialize_grads(False)
         _, Q, lengths, f = output
-        (fn, method, rule), cov, *_ = ctx.wanted
+        (fn, method, rule, _), cov, *_ = ctx.wanted
         formula = rule.on_factor(fn, method)
         assert formula is not None
         L, norm = formula(cov.spectrum(lengths, x.shape[-2]), f)
@@ -118,6 +120,11 @@ _by_positions = differentiable(_ByPositions)
 
 def by_positions(x: Tensor, wanted: Wanted) -> Tensor:
     """The core: what is wanted of float32 or float64 features ``x (*, C, M)``."""
+    cell, (center, eps, shrinkage), triangle, isometric = wanted
+    products = cell.products
+    if x.device.type != "cpu" and few_positions(x, "auto", products, eps, shrinkage):
+        assert products is not None
+        return by_products(x, products, eps, center, triangle, isometric, wanted)
     # A tangent may be differentiated again, as the steps of a matrix can be. The compiler fixes the
     # batch size where it traces the derivative of the steps on eigenvalues.
     traced = compiling() and isinstance(wanted.cell.rule, Autograd)

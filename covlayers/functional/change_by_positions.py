@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import nonzero, regularized, trace
-from covlayers.functional.covariances import centered, centered_product
+from covlayers.functional._base.linalg import nonzero, trace
+from covlayers.functional.covariances import centered, regularized_covariance
 from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm
 
 ROUNDINGS = 24
@@ -36,7 +36,7 @@ class Regularised(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """The covariance ``(*, C, C)``."""
-        return regularized(centered_product(x, None, self.center), self.eps, self.shrinkage)
+        return regularized_covariance(x, *self)
 
     @property
     def share(self) -> float:

@@ -9,6 +9,7 @@ from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.by_positions import Cell, Wanted, by_positions, cell_by_positions
+from covlayers.functional.by_products import products_of
 from covlayers.functional.change_by_positions import Regularised
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariances import check_features, few_positions
@@ -40,7 +41,9 @@ def cell_of_few_positions(
             "Lyapunov or a gap rule, a published method (NewtonSchulz, Taylor, Pade) with one of "
             "these or Autograd, or side='channels'."
         )
-    return None if side == "channels" else cell
+    if cell is None or side == "channels":
+        return None
+    return cell._replace(products=products_of(fn, method, rule if exact is method else backward))
 
 
 @full_precision
@@ -109,7 +112,7 @@ def covariance_function(
     chosen, rule = check_cell((fn,), method, backward)
     cell = cell_of_few_positions(fn, chosen, rule, side)
     cov = Regularised(center, eps, shrinkage)
-    if cell is not None and few_positions(x, side):
+    if cell is not None and few_positions(x, side, cell.products, eps, shrinkage):
         return by_positions(x, Wanted(cell, cov))
     return (rule or OWN_RULE).apply((fn,), chosen, cov(x))[0]
 

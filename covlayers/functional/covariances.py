@@ -18,6 +18,8 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
+from covlayers.functional._features.conditions import serves, serves_positions
+from covlayers.functional._features.covariance import covariance_by_kernel
 
 
 @full_precision
@@ -53,7 +55,7 @@ def covariance(
                 [0., 0.]])
     """
     check_features(x, center, eps, shrinkage)
-    return regularized(centered_product(x, None, center), eps, shrinkage)
+    return regularized_covariance(x, center, eps, shrinkage)
 
 
 @full_precision
@@ -145,12 +147,20 @@ def check_features(x: Tensor, center: bool, eps: float, shrinkage: float | None)
         check_number("shrinkage", shrinkage, 0, 1)
 
 
-def few_positions(x: Tensor, side: str) -> bool:
+def few_positions(x: Tensor, side: str, products: object, eps: float, s: float | None) -> bool:
     """Whether the side of the positions is asked for, or left open and costs less."""
-    C, M = x.shape[-2:]
     share, less = tuning.FEW_BY_CHANNELS
-    few = share * C - less >= M and x.device.type == "cpu"
+    few = share * x.shape[-2] - less >= x.shape[-1]
+    if x.device.type != "cpu":  # by products alone, which know no shrinkage and no limit
+        few = products is not None and eps > 0 and not s and serves_positions(x)
     return side == "positions" or (few and side == "auto")
+
+
+def regularized_covariance(x: Tensor, center: bool, eps: float, s: float | None) -> Tensor:
+    """The core of :func:`covariance`, with the shrinkage ``s``."""
+    if x.device.type != "cpu" and serves(x):
+        return covariance_by_kernel(x, center, eps, s)
+    return regularized(_centered_product(x, None, center), eps, s)
 
 
 def centered(x: Tensor, center: bool) -> Tensor:
@@ -167,11 +177,10 @@ class _CenteredProduct:
 
     @staticmethod
     def forward(x: Tensor, y: Tensor | None, center: bool) -> Tensor:
-        M = x.shape[-1]
         if y is None:  # one operand for both sides, so that BLAS gives a symmetric product
             z = centered(x, center)
-            return _products(z, z) / M
-        return _products(centered(x, center) / M, centered(y, center))
+            return _products(z, z) / x.shape[-1]
+        return _products(centered(x, center) / x.shape[-1], centered(y, center))
 
     @staticmethod
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -199,8 +208,9 @@ class _CenteredProduct:
         tangent = x.new_zeros(())
         for one, other in ((dx, y), (x, dy)):
             if one is not None and other is not None:
-                first, second = centered(one, ctx.center), centered(other, ctx.center)
-                tangent = tangent + _products(first / M, second)
+                tangent = tangent + _products(
+                    centered(one, ctx.center) / M, centered(other, ctx.center)
+                )
         return tangent
 
 

@@ -1,0 +1,123 @@
+"""One launch for each step on the side of the positions: a program for each sample."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from covlayers.functional._features.launch import BLOCK, padded, strides_of_gradient
+from covlayers.functional._features.newton_schulz_triton import (
+    gradient_of_newton_schulz,
+    newton_schulz_from_positions,
+)
+from covlayers.functional._features.root_triton import gradient_of_root, root_from_positions
+from covlayers.functional._features.series_triton import (
+    pade_from_positions,
+    sign_from_positions,
+    taylor_from_positions,
+)
+from covlayers.functional._iterations.launch import PRECISION
+
+
+def launch_root(
+    x: Tensor, b: float, coefficients: Sequence[float], center: bool, T: Tensor, y: Tensor
+) -> None:
+    """Fills ``T`` and ``y``, as the other forward passes do."""
+    args = (*_of(x, T, y), b, tuple(coefficients))
+    options = {"STEPS": len(coefficients) // 3, "NEWTON_STEPS": newton_steps(0.5)}
+    _launch(root_from_positions, args, x, center, options)
+
+
+def launch_root_gradient(
+    x: Tensor, P: Tensor, T: Tensor, b: float, center: bool, lower: float, doublings: int, X: Tensor
+) -> None:
+    """Fills ``X``."""
+    p = lower**0.5
+    options = {"NEWTON_STEPS": newton_steps(p / (1 + p)), "DOUBLINGS": doublings}
+    _launch(gradient_of_root, (*_of(x, P, T, X), b, p), x, center, options)
+
+
+def launch_newton_schulz(
+    x: Tensor, b: float, steps: int, center: bool, T: Tensor, y: Tensor
+) -> None:
+    """Fills ``T`` and ``y``."""
+    _launch(newton_schulz_from_positions, (*_of(x, T, y), b), x, center, {"STEPS": steps})
+
+
+def launch_newton_schulz_gradient(
+    x: Tensor,
+    P: Tensor,
+    grad: Tensor,
+    b: float,
+    steps: int,
+    center: bool,
+    triangle: bool,
+    L: Tensor,
+    R: Tensor,
+) -> None:
+    """Fills ``L`` and ``R``."""
+    N, C, M = x.shape
+    history = x.new_empty(N, steps, 3, M, M)
+    pointers = (x, P, grad, history, L, R)
+    args = (*pointers, *strides_of_gradient(grad), *x.stride(), C, M, b)
+    _launch(gradient_of_newton_schulz, args, x, center, {"STEPS": steps, "TRIANGLE": triangle})
+
+
+def launch_pade(
+    x: Tensor, b: float, poles: Sequence[float], center: bool, T: Tensor, y: Tensor
+) -> None:
+    """Fills ``T`` and ``y``."""
+    triples = tuple(number for kappa in poles for number in (kappa, 1 - kappa, 0.0))
+    low = 1 - max(poles)
+    options = {"DEGREE": len(poles), "NEWTON_STEPS": newton_steps(low)}
+    _launch(pade_from_positions, (*_of(x, T, y), b, triples), x, center, options)
+
+
+def launch_taylor(
+    x: Tensor, b: float, coefficients: Sequence[float], center: bool, T: Tensor, y: Tensor
+) -> None:
+    """Fills ``T`` and ``y``."""
+    triples = tuple(number for c in reversed(coefficients) for number in (c, 0.0, 0.0))
+    options = {"TERMS": len(coefficients)}
+    _launch(taylor_from_positions, (*_of(x, T, y), b, triples), x, center, options)
+
+
+def launch_sign(
+    x: Tensor,
+    P: Tensor,
+    T: Tensor,
+    y: Tensor,
+    b: float,
+    center: bool,
+    iterations: int,
+    L: Tensor,
+    R: Tensor,
+) -> None:
+    """Fills ``L`` and ``R``."""
+    args = (*_of(x, P, T, y, L, R), b)
+    _launch(sign_from_positions, args, x, center, {"ITERATIONS": iterations})
+
+
+def newton_steps(low: float) -> int:
+    """Scaled Newton steps to the inverse of a matrix with spectrum in ``[low, 1]``."""
+    residual = 1 / (2 * ((1 + low) / (1 - low)) ** 2 - 1)
+    steps = 0
+    while residual > torch.finfo(torch.float32).eps / 2:
+        residual = residual**2 / (2 - residual**2)
+        steps += 1
+    return steps
+
+
+def _of(x: Tensor, *others: Tensor) -> tuple[Any, ...]:
+    return (x, *others, *x.stride(), *x.shape[1:])
+
+
+def _launch(
+    kernel: Any, args: tuple[Any, ...], x: Tensor, center: bool, options: dict[str, int]
+) -> None:
+    N, _, M = x.shape
+    size = padded(M)
+    sides = {"CENTER": center, "SIZE": size, "ROWS": BLOCK, "PRECISION": PRECISION}
+    with torch.cuda.device_of(x):
+        kernel[(N,)](*args, **sides, **options, num_warps=size // 16, num_stages=1)
