@@ -201,16 +201,14 @@ class _CenteredProduct:
     def jvp(ctx: Any, dx: Tensor | None, dy: Tensor | None, _: None) -> Tensor:
         x, y = ctx.saved_tensors
         M = x.shape[-1]
-        if y is None:
-            assert dx is not None
+        if y is None and dx is not None:
             half = _products(centered(dx, ctx.center) / M, centered(x, ctx.center))
             return half + half.mT
         tangent = x.new_zeros(())
         for one, other in ((dx, y), (x, dy)):
             if one is not None and other is not None:
-                tangent = tangent + _products(
-                    centered(one, ctx.center) / M, centered(other, ctx.center)
-                )
+                first, second = centered(one, ctx.center), centered(other, ctx.center)
+                tangent = tangent + _products(first / M, second)
         return tangent
 
 
