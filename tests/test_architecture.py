@@ -44,7 +44,8 @@ WITH_TRITON = {
     "_iterations": ("tile", "roots_triton", "smith_triton", "sign_triton"),
     "_features": (
         *("tile", "covariance_triton", "triangle_triton", "products_triton"),
-        *("root_triton", "newton_schulz_triton", "series_triton"),
+        *("root_triton", "root_gradient_triton", "newton_schulz_triton", "series_triton"),
+        *("sign_triton", "scratch"),
     ),
 }
 ALLOWED = {"covlayers", "torch", "einops"}

@@ -91,8 +91,8 @@ class Steps(Products):
         self, x: Tensor, P: Tensor, of: Factor, grad: Tensor, b: float, center: bool
     ) -> tuple[Tensor, Tensor]:
         steps, triangle = self.method.iterations, grad.dim() == 2
-        L, R = newton_schulz.gradient_of_newton_schulz(x, P, grad, b, steps, center, triangle)
-        return L, R
+        T, run = of[0], newton_schulz.gradient_of_newton_schulz
+        return T, run(x, P, grad, T, b, steps, center, triangle)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from covlayers.functional._features.products_triton import (
 from covlayers.functional._features.triangle_triton import gradient_of_triangle, triangle_of_matrix
 from covlayers.functional._iterations.launch import PRECISION
 
-TILE, BLOCK = 64, 32
+TILE, BLOCK, SHORT = 64, 32, 16
 """The side of a tile of a result, and how much of a sum is taken at a time."""
 
 
@@ -81,7 +81,8 @@ def launch_to_features(x: Tensor, P: Tensor, L: Tensor, R: Tensor, center: bool,
     """Fills ``g``."""
     N, C, M = x.shape
     args = (x, P, L, R, g, *x.stride(), *g.stride(), C, M)
-    _launch(gradient_from_positions, (N, _tiles(C)), args, **_sides(center, M))
+    options = {"BLOCK": SHORT, **_sides(center, M)}
+    _launch(gradient_from_positions, (N, _tiles(C)), args, **options)
 
 
 def strides_of_gradient(grad: Tensor) -> tuple[int, int, int]:

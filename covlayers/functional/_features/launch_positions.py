@@ -6,15 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from covlayers.functional._features import root_gradient_triton, sign_triton
 from covlayers.functional._features.launch import BLOCK, padded, strides_of_gradient
 from covlayers.functional._features.newton_schulz_triton import (
+    PASSING,
     gradient_of_newton_schulz,
     newton_schulz_from_positions,
 )
-from covlayers.functional._features.root_triton import gradient_of_root, root_from_positions
+from covlayers.functional._features.root_triton import root_from_positions
 from covlayers.functional._features.series_triton import (
     pade_from_positions,
-    sign_from_positions,
     taylor_from_positions,
 )
 from covlayers.functional._iterations.launch import PRECISION
@@ -35,33 +36,39 @@ def launch_root_gradient(
     """Fills ``X``."""
     p = lower**0.5
     options = {"NEWTON_STEPS": newton_steps(p / (1 + p)), "DOUBLINGS": doublings}
-    _launch(gradient_of_root, (*_of(x, P, T, X), b, p), x, center, options)
+    options["MATRICES"] = root_gradient_triton.MATRICES
+    args = (*_of(x, P, T, _scratch(x, root_gradient_triton.MATRICES), X), b, p)
+    _launch(root_gradient_triton.gradient_of_root, args, x, center, options)
 
 
 def launch_newton_schulz(
     x: Tensor, b: float, steps: int, center: bool, T: Tensor, y: Tensor
 ) -> None:
     """Fills ``T`` and ``y``."""
-    _launch(newton_schulz_from_positions, (*_of(x, T, y), b), x, center, {"STEPS": steps})
+    matrices = PASSING + 3 * (steps + 1)
+    options = {"STEPS": steps, "MATRICES": matrices}
+    args = (*_of(x, _scratch(x, matrices), T, y), b)
+    _launch(newton_schulz_from_positions, args, x, center, options)
 
 
 def launch_newton_schulz_gradient(
     x: Tensor,
     P: Tensor,
     grad: Tensor,
+    T: Tensor,
     b: float,
     steps: int,
     center: bool,
     triangle: bool,
-    L: Tensor,
     R: Tensor,
 ) -> None:
-    """Fills ``L`` and ``R``."""
-    N, C, M = x.shape
-    history = x.new_empty(N, steps, 3, M, M)
-    pointers = (x, P, grad, history, L, R)
+    """Fills ``R``."""
+    _, C, M = x.shape
+    matrices = PASSING + 3 * (steps + 1)
+    pointers = (x, P, grad, T, _scratch(x, matrices), R)
     args = (*pointers, *strides_of_gradient(grad), *x.stride(), C, M, b)
-    _launch(gradient_of_newton_schulz, args, x, center, {"STEPS": steps, "TRIANGLE": triangle})
+    options = {"STEPS": steps, "MATRICES": matrices, "TRIANGLE": triangle}
+    _launch(gradient_of_newton_schulz, args, x, center, options)
 
 
 def launch_pade(
@@ -95,8 +102,9 @@ def launch_sign(
     R: Tensor,
 ) -> None:
     """Fills ``L`` and ``R``."""
-    args = (*_of(x, P, T, y, L, R), b)
-    _launch(sign_from_positions, args, x, center, {"ITERATIONS": iterations})
+    args = (*_of(x, P, T, y, _scratch(x, sign_triton.MATRICES), L, R), b)
+    options = {"ITERATIONS": iterations, "MATRICES": sign_triton.MATRICES}
+    _launch(sign_triton.sign_from_positions, args, x, center, options)
 
 
 def newton_steps(low: float) -> int:
@@ -107,6 +115,11 @@ def newton_steps(low: float) -> int:
         residual = residual**2 / (2 - residual**2)
         steps += 1
     return steps
+
+
+def _scratch(x: Tensor, matrices: int) -> Tensor:
+    size = padded(x.shape[-1])
+    return x.new_empty(x.shape[0], matrices, size, size)
 
 
 def _of(x: Tensor, *others: Tensor) -> tuple[Any, ...]:

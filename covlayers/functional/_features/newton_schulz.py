@@ -53,16 +53,16 @@ def _gradient(
     x: Tensor,
     P: Tensor,
     grad: Tensor,
+    T: Tensor,
     b: float,
     steps: int,
     center: bool,
     triangle: bool,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     V = inner(features(x, center), P)
     identity = identity_like(V)
     s, passed = _steps(gram(features(x, center)), b, x.shape[-2], steps)
-    _, _, T, _, y = passed[-1]
-    T = symmetric(T / s.sqrt())
+    y = passed[-1][-1]
     of_base = trace(of_triangle(grad, x.shape[-2], triangle, False))
     of_norm = (s.sqrt() * y * of_base - _sum(V * T)) / 2  # times s
     gW, gS, gT = torch.zeros_like(V), torch.zeros_like(V), V / s.sqrt()
@@ -80,7 +80,7 @@ def _gradient(
         gS = E @ gS / 4 - y / 2 * gT
         gT = gT @ (3 * identity - W) / 2
     of_norm = of_norm - _sum(gW * passed[0][0]) - (gw + gy) * b / s
-    return T, (symmetric(gW) + of_norm * identity) / s
+    return (symmetric(gW) + of_norm * identity) / s
 
 
 def _sum(of_each: Tensor) -> Tensor:
@@ -91,16 +91,17 @@ def _gradient_on_cuda(
     x: Tensor,
     P: Tensor,
     grad: Tensor,
+    T: Tensor,
     b: float,
     steps: int,
     center: bool,
     triangle: bool,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     from covlayers.functional._features.launch_positions import launch_newton_schulz_gradient
 
-    L, R = empty_factor(x)[0], empty_factor(x)[0]
-    launch_newton_schulz_gradient(x, P, grad, b, steps, center, triangle, L, R)
-    return L, R
+    R = torch.empty_like(T)
+    launch_newton_schulz_gradient(x, P, grad, T, b, steps, center, triangle, R)
+    return R
 
 
 # In products of M x M: 4 for each step, and for the gradient 13.
@@ -111,9 +112,9 @@ newton_schulz_from_positions = define(
     empty_factor,
 )
 gradient_of_newton_schulz = define(
-    "gradient_of_newton_schulz(Tensor x, Tensor P, Tensor grad, float b, int steps, bool center, "
-    "bool triangle) -> (Tensor, Tensor)",
+    "gradient_of_newton_schulz(Tensor x, Tensor P, Tensor grad, Tensor T, float b, int steps, "
+    "bool center, bool triangle) -> Tensor",
     _gradient,
     _gradient_on_cuda,
-    lambda x, *_: (empty_factor(x)[0], empty_factor(x)[0]),
+    lambda x, P, grad, T, *_: T.new_empty(T.shape),
 )

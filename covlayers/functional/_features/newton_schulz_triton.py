@@ -9,7 +9,7 @@ With :math:`s = \operatorname{tr} A` the steps are :math:`w \leftarrow w (3-w)^2
           T \leftarrow \tfrac12 T (3 I - W) - \tfrac12 y S ,
 
 with :math:`w, y` at :math:`b`. The derivative goes through the same steps backward, from their
-matrices in a scratch memory of :math:`3 M^2` numbers for each step.
+matrices in the scratch memory: three for each step, and some that come and go.
 """
 
 # Triton has no types.
@@ -18,27 +18,12 @@ matrices in a scratch memory of :math:`3 M^2` numbers for each step.
 import triton
 import triton.language as tl
 
-from covlayers.functional._features.tile import (
-    block,
-    gradient_trace,
-    gram,
-    inner,
-    put,
-    total,
-    trace,
-)
-from covlayers.functional._iterations.tile import dot, plus_identity, store
+from covlayers.functional._features.scratch import read, read_transposed, times, write
+from covlayers.functional._features.tile import gradient_trace, gram, inner, total, trace
+from covlayers.functional._iterations.tile import load, plus_identity, store
 
-
-@triton.jit
-def next_steps(W, S, T, w, y, n, SIZE: tl.constexpr, PRECISION: tl.constexpr):
-    """The matrices after one more step; four products."""
-    square = dot(W, W, PRECISION)
-    T = 1.5 * T - dot(T, W, PRECISION) / 2 - y / 2 * S
-    E = plus_identity((w - 6) * W + square, (3 - w) * (3 - w), n, SIZE)
-    S = dot(E, S, PRECISION) / 4
-    W = (9 * W - 6 * square + dot(square, W, PRECISION)) / 4
-    return W, S, T
+PASSING = 5
+"""Matrices in the scratch memory beside those of the steps."""
 
 
 @triton.jit
@@ -48,8 +33,46 @@ def next_values(w, y):
 
 
 @triton.jit
+def run(
+    K,
+    passed,
+    square,
+    E,
+    s,
+    b,
+    STEPS: tl.constexpr,
+    n,
+    SIZE: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Write ``W, S, T`` before every step and after the last; return ``y`` after it."""
+    write(passed, plus_identity(K, b, n, SIZE) / s, SIZE)
+    identity = plus_identity(tl.zeros((SIZE, SIZE), tl.float32), 1.0, n, SIZE)
+    write(passed + SIZE * SIZE, identity, SIZE)
+    write(passed + 2 * SIZE * SIZE, identity, SIZE)
+    w = b / s
+    y = w
+    for step in range(STEPS):
+        W = passed + step * 3 * SIZE * SIZE
+        S = W + SIZE * SIZE
+        T = S + SIZE * SIZE
+        write(square, times(W, W, n, SIZE, PRECISION), SIZE)
+        found = (w - 6) * read(W, SIZE) + read(square, SIZE)
+        write(E, plus_identity(found, (3 - w) * (3 - w), n, SIZE), SIZE)
+        found = 9 * read(W, SIZE) - 6 * read(square, SIZE)
+        found = (found + times(square, W, n, SIZE, PRECISION)) / 4
+        write(T + SIZE * SIZE, found, SIZE)
+        write(T + 2 * SIZE * SIZE, times(E, S, n, SIZE, PRECISION) / 4, SIZE)
+        found = 1.5 * read(T, SIZE) - y / 2 * read(S, SIZE)
+        write(T + 3 * SIZE * SIZE, found - times(T, W, n, SIZE, PRECISION) / 2, SIZE)
+        w, y = next_values(w, y)
+    return y
+
+
+@triton.jit
 def newton_schulz_from_positions(
     x_pointer,
+    scratch_pointer,
     T_pointer,
     y_pointer,
     n_stride,
@@ -59,6 +82,7 @@ def newton_schulz_from_positions(
     n,
     b,
     STEPS: tl.constexpr,
+    MATRICES: tl.constexpr,
     CENTER: tl.constexpr,
     SIZE: tl.constexpr,
     ROWS: tl.constexpr,
@@ -67,17 +91,13 @@ def newton_schulz_from_positions(
     """``T`` and ``f(b)``."""
     sample = tl.program_id(0).to(tl.int64)
     x_pointer += sample * n_stride
+    square = scratch_pointer + sample * MATRICES * SIZE * SIZE
+    E = square + SIZE * SIZE
+    passed = E + SIZE * SIZE
     K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
     s = trace(K, SIZE) + C * b
-    W = plus_identity(K, b, n, SIZE) / s
-    S = plus_identity(tl.zeros((SIZE, SIZE), tl.float32), 1.0, n, SIZE)
-    T = S
-    w = b / s
-    y = w
-    for _ in range(STEPS):
-        W, S, T = next_steps(W, S, T, w, y, n, SIZE, PRECISION)
-        w, y = next_values(w, y)
-    T = T / (2 * tl.sqrt(s))
+    y = run(K, passed, square, E, s, b, STEPS, n, SIZE, PRECISION)
+    T = read(passed + (3 * STEPS + 2) * SIZE * SIZE, SIZE) / (2 * tl.sqrt(s))
     store(T_pointer, T + tl.trans(T), n, SIZE)
     tl.store(y_pointer + sample, tl.sqrt(s) * y)
 
@@ -87,8 +107,8 @@ def gradient_of_newton_schulz(
     x_pointer,
     P_pointer,
     G_pointer,
-    history_pointer,
-    L_pointer,
+    T_pointer,
+    scratch_pointer,
     R_pointer,
     G_n_stride,
     G_row_stride,
@@ -100,75 +120,66 @@ def gradient_of_newton_schulz(
     n,
     b,
     STEPS: tl.constexpr,
+    MATRICES: tl.constexpr,
     TRIANGLE: tl.constexpr,
     CENTER: tl.constexpr,
     SIZE: tl.constexpr,
     ROWS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """``L = T`` and ``R``; a name that ends in ``_`` is a gradient."""
+    """The factor ``R`` beside ``L = T``; a name that ends in ``_`` is a gradient."""
     sample = tl.program_id(0).to(tl.int64)
     x_pointer += sample * n_stride
     P_pointer += sample * C * n
-    history_pointer += sample * STEPS * 3 * n * n
-    k = tl.arange(0, SIZE)
+    square = scratch_pointer + sample * MATRICES * SIZE * SIZE
+    E = square + SIZE * SIZE
+    W_ = E + SIZE * SIZE
+    S_ = W_ + SIZE * SIZE
+    T_ = S_ + SIZE * SIZE
+    passed = T_ + SIZE * SIZE
     K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
     s = trace(K, SIZE) + C * b
-    first = b / s
-    W = plus_identity(K, b, n, SIZE) / s
-    S = plus_identity(tl.zeros((SIZE, SIZE), tl.float32), 1.0, n, SIZE)
-    T = S
-    w = first
-    y = first
-    for step in range(STEPS):
-        place = history_pointer + step * 3 * n * n
-        put(place, W, k, k, n, 1, n, n)
-        put(place + n * n, S, k, k, n, 1, n, n)
-        put(place + 2 * n * n, T, k, k, n, 1, n, n)
-        W, S, T = next_steps(W, S, T, w, y, n, SIZE, PRECISION)
-        w, y = next_values(w, y)
-    T = T / (2 * tl.sqrt(s))
-    T = T + tl.trans(T)
-    store(L_pointer, T, n, SIZE)
-    tl.debug_barrier()  # one thread wrote what another reads
+    y = run(K, passed, square, E, s, b, STEPS, n, SIZE, PRECISION)
     V = inner(x_pointer, P_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
     of_base = gradient_trace(
         G_pointer + sample * G_n_stride, G_row_stride, G_column_stride, C, TRIANGLE, SIZE
     )
-    of_norm = (tl.sqrt(s) * y * of_base - total(V * T)) / 2  # times s
-    T_ = V / tl.sqrt(s)
-    S_ = tl.zeros((SIZE, SIZE), tl.float32)
-    W_ = S_
+    of_norm = (tl.sqrt(s) * y * of_base - total(V * load(T_pointer, n, SIZE))) / 2  # times s
+    write(T_, V / tl.sqrt(s), SIZE)
+    zero = tl.zeros((SIZE, SIZE), tl.float32)
+    write(S_, zero, SIZE)
+    write(W_, zero, SIZE)
     w_ = 0.0
     y_ = tl.sqrt(s) * of_base
     for back in range(STEPS):
-        step = STEPS - 1 - back
-        place = history_pointer + step * 3 * n * n
-        w = first
-        y = first
-        for _ in range(step):
+        W = passed + (STEPS - 1 - back) * 3 * SIZE * SIZE
+        S = W + SIZE * SIZE
+        T = S + SIZE * SIZE
+        w = b / s
+        y = w
+        for _ in range(STEPS - 1 - back):
             w, y = next_values(w, y)
-        # of W: square, then w (3 - w)² / 4
-        W = block(place, k, k, n, 1, n, n)
-        square = dot(W, W, PRECISION)
-        of_square = dot(W_, W, PRECISION) / 4 - 1.5 * W_
-        W_ = 2.25 * W_ + dot(square, W_, PRECISION) / 4
+        # through w (3 - w)² / 4, with its square
+        write(square, times(W, W, n, SIZE, PRECISION), SIZE)
+        of_square = times(W_, W, n, SIZE, PRECISION) / 4 - 1.5 * read(W_, SIZE)
+        of_W = 2.25 * read(W_, SIZE) + times(square, W_, n, SIZE, PRECISION) / 4
         w_ = w_ * ((3 - w) * (3 - w) - 2 * w * (3 - w)) / 4 - y_ * y / 2
-        # of S
-        S = block(place + n * n, k, k, n, 1, n, n)
-        E = plus_identity((w - 6) * W + square, (3 - w) * (3 - w), n, SIZE)
-        E_ = dot(S_, S, PRECISION) / 4
-        S_ = dot(E, S_, PRECISION) / 4 - y / 2 * T_
-        y_ = y_ * (3 - w) / 2 - total(S * T_) / 2
-        w_ += (2 * w - 6) * trace(E_, SIZE) + total(E_ * W)
-        W_ += (w - 6) * E_
-        of_square += E_
-        W_ += dot(of_square, W, PRECISION) + dot(W, of_square, PRECISION)
-        # of T
-        T = block(place + 2 * n * n, k, k, n, 1, n, n)
-        W_ -= dot(T, T_, PRECISION) / 2
-        T_ = 1.5 * T_ - dot(T_, W, PRECISION) / 2
-    W = block(history_pointer, k, k, n, 1, n, n)
-    of_norm -= total(W_ * W) + (w_ + y_) * first
-    R = plus_identity((W_ + tl.trans(W_)) / 2, of_norm, n, SIZE) / s
-    store(R_pointer, R, n, SIZE)
+        # through S
+        of_E = times(S_, S, n, SIZE, PRECISION) / 4
+        w_ += (2 * w - 6) * trace(of_E, SIZE) + total(of_E * read(W, SIZE))
+        write(W_, of_W + (w - 6) * of_E, SIZE)
+        y_ = y_ * (3 - w) / 2 - total(read(S, SIZE) * read(T_, SIZE)) / 2
+        found = (w - 6) * read(W, SIZE) + read(square, SIZE)
+        write(E, plus_identity(found, (3 - w) * (3 - w), n, SIZE), SIZE)
+        found = times(E, S_, n, SIZE, PRECISION) / 4
+        write(S_, found - y / 2 * read(T_, SIZE), SIZE)
+        write(square, of_square + of_E, SIZE)
+        found = times(square, W, n, SIZE, PRECISION) + times(W, square, n, SIZE, PRECISION)
+        # through T
+        found -= times(T, T_, n, SIZE, PRECISION) / 2
+        write(W_, read(W_, SIZE) + found, SIZE)
+        found = times(T_, W, n, SIZE, PRECISION)
+        write(T_, 1.5 * read(T_, SIZE) - found / 2, SIZE)
+    of_norm -= total(read(W_, SIZE) * read(passed, SIZE)) + (w_ + y_) * b / s
+    R = (read(W_, SIZE) + read_transposed(W_, SIZE)) / 2
+    store(R_pointer, plus_identity(R, of_norm, n, SIZE) / s, n, SIZE)

@@ -12,6 +12,7 @@ With centred features :math:`z`, :math:`C \times M`, and matrices :math:`M \time
 import triton
 import triton.language as tl
 
+from covlayers.functional._features.covariance_triton import less_mean
 from covlayers.functional._features.tile import block, centred, put, span, symmetric_block
 from covlayers.functional._features.triangle_triton import put_triangle
 from covlayers.functional._iterations.tile import dot
@@ -115,16 +116,25 @@ def gradient_from_positions(
     CENTER: tl.constexpr,
     SIZE: tl.constexpr,
     TILE: tl.constexpr,
+    BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Some rows of the gradient for ``x``."""
     sample = tl.program_id(0).to(tl.int64)
     rows = span(tl.program_id(1) * TILE, TILE)
     columns = tl.arange(0, SIZE)
-    z = centred(x_pointer + sample * n_stride, rows, c_stride, m_stride, C, M, CENTER, SIZE)
-    R = block(R_pointer + sample * M * M, columns, columns, M, 1, M, M)
-    g = dot(z, R, PRECISION)
-    P = block(P_pointer + sample * C * M, rows, columns, M, 1, C, M)
-    L = block(L_pointer + sample * M * M, columns, columns, M, 1, M, M)
-    g = 2 * (g + dot(P, L, PRECISION)) / M
-    put(g_pointer + sample * g_n_stride, g, rows, columns, g_c_stride, g_m_stride, C, M)
+    x_pointer += sample * n_stride
+    P_pointer += sample * C * M
+    L_pointer += sample * M * M
+    R_pointer += sample * M * M
+    mean = tl.zeros((TILE,), tl.float32)
+    if CENTER:
+        mean = tl.sum(block(x_pointer, rows, columns, c_stride, m_stride, C, M), 1) / M
+    g = tl.zeros((TILE, SIZE), tl.float32)
+    for start in range(0, M, BLOCK):
+        k = span(start, BLOCK)
+        z = less_mean(x_pointer, rows, k, mean, c_stride, m_stride, C, M)
+        g += dot(z, block(R_pointer, k, columns, M, 1, M, M), PRECISION)
+        P = block(P_pointer, rows, k, M, 1, C, M)
+        g += dot(P, block(L_pointer, k, columns, M, 1, M, M), PRECISION)
+    put(g_pointer + sample * g_n_stride, 2 * g / M, rows, columns, g_c_stride, g_m_stride, C, M)

@@ -1,13 +1,12 @@
-r"""The exact root of few positions and its derivative, one program for each sample.
+r"""The exact root of few positions, one program for each sample.
 
 With :math:`K = \tfrac1M z^\top z` and :math:`R = (K + b I)^{1/2}`,
 
 .. math:: T = \bigl(R + \sqrt b\, I\bigr)^{-1} = Z (I + \sqrt b\, Z)^{-1}, \qquad Z = R^{-1},
 
 whose matrix to invert has a spectrum in [1, 2], even where the iteration for :math:`Z` saturates.
-The derivative solves :math:`R\, X + X R = -T V T` with :math:`V = \tfrac1M z^\top G z`.
 
-Read: :math:`z`, and :math:`T` and :math:`P = G z` for the derivative. On chip: four matrices.
+Read: :math:`z`. Written: :math:`T`. On chip: four matrices.
 """
 
 # Triton has no types.
@@ -16,11 +15,10 @@ Read: :math:`z`, and :math:`T` and :math:`P = G z` for the derivative. On chip: 
 import triton
 import triton.language as tl
 
-from covlayers.functional._features.tile import gram, inner
+from covlayers.functional._features.tile import gram
 from covlayers.functional._iterations.tile import (
     dot,
     entry,
-    load,
     nonzero,
     one_if_zero,
     peak,
@@ -96,48 +94,3 @@ def root_from_positions(
     T = dot(Z, V, PRECISION) / (2 * root)
     store(T_pointer, (T + tl.trans(T)) / 2, n, SIZE)
     tl.store(y_pointer + sample, tl.sqrt(b))
-
-
-@triton.jit
-def gradient_of_root(
-    x_pointer,
-    P_pointer,
-    T_pointer,
-    R_pointer,
-    n_stride,
-    c_stride,
-    m_stride,
-    C,
-    n,
-    b,
-    p,
-    NEWTON_STEPS: tl.constexpr,
-    DOUBLINGS: tl.constexpr,
-    CENTER: tl.constexpr,
-    SIZE: tl.constexpr,
-    ROWS: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """The solution of the Lyapunov equation; ``p`` is the shift as a share of the bound."""
-    sample = tl.program_id(0).to(tl.int64)
-    x_pointer += sample * n_stride
-    P_pointer += sample * C * n
-    K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
-    V = inner(x_pointer, P_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
-    T = load(T_pointer, n, SIZE)
-    X = dot(dot(T, V, PRECISION), T, PRECISION)
-    S = dot(K, T, PRECISION)
-    S = plus_identity((S + tl.trans(S)) / 2, tl.sqrt(b), n, SIZE)
-    K = plus_identity(K, b, n, SIZE)  # the square of S
-    largest = nonzero(peak(K))
-    K = K / largest
-    bound = tl.sqrt(largest * one_if_zero(tl.sqrt(square_sum(K))))
-    S = plus_identity(S / bound, p, n, SIZE) / (1 + p)
-    W = inverse(S, p / (1 + p), NEWTON_STEPS, n, SIZE, PRECISION)
-    D = plus_identity(-2 * p / (1 + p) * W, 1.0, n, SIZE)
-    X = dot(dot(W, X, PRECISION), W, PRECISION)
-    X = -2 * p / (bound * (1 + p) * (1 + p)) * X
-    for _ in range(DOUBLINGS):
-        X += dot(dot(D, X, PRECISION), D, PRECISION)
-        D = dot(D, D, PRECISION)
-    store(R_pointer, (X + tl.trans(X)) / 2, n, SIZE)

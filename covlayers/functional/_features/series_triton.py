@@ -19,11 +19,10 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._features.root_triton import inverse
-from covlayers.functional._features.tile import gram, inner, trace
+from covlayers.functional._features.tile import gram, trace
 from covlayers.functional._iterations.tile import (
     dot,
     entry,
-    load,
     peak,
     plus_identity,
     square_sum,
@@ -115,52 +114,3 @@ def taylor_from_positions(
     T = -D / (2 * tl.sqrt(s))
     store(T_pointer, T + tl.trans(T), n, SIZE)
     tl.store(y_pointer + sample, tl.sqrt(s) * p)
-
-
-@triton.jit
-def sign_from_positions(
-    x_pointer,
-    P_pointer,
-    T_pointer,
-    y_pointer,
-    L_pointer,
-    R_pointer,
-    n_stride,
-    c_stride,
-    m_stride,
-    C,
-    n,
-    b,
-    ITERATIONS: tl.constexpr,
-    CENTER: tl.constexpr,
-    SIZE: tl.constexpr,
-    ROWS: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """The factors of the gradient; ``B, D, V, L, R`` are on chip."""
-    sample = tl.program_id(0).to(tl.int64)
-    x_pointer += sample * n_stride
-    P_pointer += sample * C * n
-    K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
-    scale = tl.sqrt(frobenius(K, b, C, SIZE))
-    y = tl.load(y_pointer + sample) / scale
-    D = load(T_pointer, n, SIZE) / scale
-    B = plus_identity(dot(K, D, PRECISION), y, n, SIZE)
-    V = inner(x_pointer, P_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
-    V = V / scale
-    L = plus_identity(tl.zeros((SIZE, SIZE), tl.float32), 1 / scale, n, SIZE)
-    R = tl.zeros((SIZE, SIZE), tl.float32)
-    for _ in range(ITERATIONS):
-        square = dot(B, B, PRECISION)
-        step = plus_identity(y * B - square, 3 - y * y, n, SIZE) / 2
-        L = dot(L, step, PRECISION)
-        R = dot(R, step, PRECISION)
-        VB = dot(V, B, PRECISION)
-        E = VB - tl.trans(VB)  # V B - B V
-        R += dot(D, E - y * V, PRECISION) / 2
-        V = (3 * V - dot(VB, B, PRECISION) + dot(B, E, PRECISION)) / 2
-        D = dot(D, plus_identity(-y * B - square, 3 - y * y, n, SIZE) / 2, PRECISION)
-        B = (3 * B - dot(square, B, PRECISION)) / 2
-        y = y * (3 - y * y) / 2
-    store(L_pointer, L / 2, n, SIZE)
-    store(R_pointer, R / 2, n, SIZE)
