@@ -152,7 +152,7 @@ def few_positions(x: Tensor, side: str, products: object, eps: float, s: float |
     share, less = tuning.FEW_BY_CHANNELS
     few = share * x.shape[-2] - less >= x.shape[-1]
     if x.device.type != "cpu":  # by products alone, which know no shrinkage and no limit
-        few = products is not None and eps > 0 and not s and serves_positions(x)
+        few = few and products is not None and eps > 0 and not s and serves_positions(x)
     return side == "positions" or (few and side == "auto")
 
 

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from covlayers.functional._base.checks import check_choice, check_flag, choose
 from covlayers.functional._base.tensors import check_positions, check_square, check_tensor, full
-from covlayers.functional._features.conditions import serves_positions
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.by_positions import Cell
 from covlayers.functional.by_products import Products
@@ -91,7 +90,7 @@ def select(
         # as with an eps above 0 and no shrinkage, which an accelerator asks for
         if cell is not None and few_positions(A, side, cell.products, 1.0, None):
             C, M = A.shape[-2:]
-            on_gpu = A.device.type != "cpu" and serves_positions(A)
+            on_gpu = A.device.type != "cpu" and few_positions(A, "auto", cell.products, 1.0, None)
             runs: Products | Cell = cell.products if on_gpu and cell.products is not None else cell
             return Selection(
                 runs.method,

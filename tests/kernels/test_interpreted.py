@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("triton")  # torch brings it on Linux only
 
 
-def test_errors_are_within_their_bounds() -> None:
+@pytest.mark.parametrize("program", ["interpreted", "interpreted_features"])
+def test_errors_are_within_their_bounds(program: str) -> None:
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment = os.environ | paths | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
+        [sys.executable, "-m", f"tests.kernels.{program}"],
         env=environment,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ one of the triangle.
 import torch
 from torch import Tensor
 
-from covlayers.functional._base.linalg import identity_like, symmetric
+from covlayers.functional._base.linalg import identity_like, symmetric, trace
 from covlayers.functional._features.operators import define
 from covlayers.functional._features.triangle import adjoint, triangle_of
 
@@ -25,6 +25,14 @@ def features(x: Tensor, center: bool) -> Tensor:
 def gram(z: Tensor) -> Tensor:
     """The products of the positions over all channels, divided by ``M``."""
     return symmetric(z.mT @ z) / z.shape[-1]
+
+
+def filled(K: Tensor, center: bool) -> Tensor:
+    """``K``, with a mean eigenvalue in the direction of the ones, which centred features lack.
+
+    They never read it there, and its root and inverse need not span down to ``b``.
+    """
+    return K + trace(K) / K.shape[-1] ** 2 if center else K
 
 
 def inner(z: Tensor, P: Tensor) -> Tensor:
@@ -81,7 +89,7 @@ def _times_features_on_cuda(
 
 
 def _to_features(x: Tensor, P: Tensor, L: Tensor, R: Tensor, center: bool) -> Tensor:
-    g = (P @ L + features(x, center) @ R) * (2 / x.shape[-1])
+    g = features((P @ L + features(x, center) @ R) * (2 / x.shape[-1]), center)
     return torch.empty_like(x).copy_(g)
 
 

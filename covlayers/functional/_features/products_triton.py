@@ -137,4 +137,6 @@ def gradient_from_positions(
         g += dot(z, block(R_pointer, k, columns, M, 1, M, M), PRECISION)
         P = block(P_pointer, rows, k, M, 1, C, M)
         g += dot(P, block(L_pointer, k, columns, M, 1, M, M), PRECISION)
+    if CENTER:  # the sum over positions is zero but for rounding
+        g = g - (tl.sum(g, 1) / M)[:, None]
     put(g_pointer + sample * g_n_stride, 2 * g / M, rows, columns, g_c_stride, g_m_stride, C, M)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from covlayers.functional._base.linalg import identity_like, solve, spectral_bound, symmetric
 from covlayers.functional._features.operators import define
-from covlayers.functional._features.products import features, gram, inner
+from covlayers.functional._features.products import features, filled, gram, inner
 from covlayers.functional._iterations import roots, smith
 
 
@@ -30,7 +30,7 @@ def empty_factor(x: Tensor, *_: object) -> tuple[Tensor, Tensor]:
 def _root(
     x: Tensor, b: float, coefficients: Sequence[float], center: bool
 ) -> tuple[Tensor, Tensor]:
-    K = gram(features(x, center))
+    K = filled(gram(features(x, center)), center)
     identity = identity_like(K)
     steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
     Z = roots.plain(K + b * identity, steps, tight=True).inverse_root
@@ -52,7 +52,7 @@ def _gradient(
     x: Tensor, P: Tensor, T: Tensor, b: float, center: bool, lower: float, doublings: int
 ) -> Tensor:
     z = features(x, center)
-    root = symmetric(gram(z) @ T) + b**0.5 * identity_like(T)
+    root = symmetric(filled(gram(z), center) @ T) + b**0.5 * identity_like(T)
     right = -T @ inner(z, P) @ T
     return symmetric(smith.plain(root, right, spectral_bound(root), lower, doublings))
 

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._features.scratch import read, read_transposed, times, write
-from covlayers.functional._features.tile import gram, inner
+from covlayers.functional._features.tile import filled, gram, inner
 from covlayers.functional._iterations.tile import (
     load,
     nonzero,
@@ -62,6 +62,7 @@ def gradient_of_root(
     right = inner(x_pointer, P_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
     write(X, right, SIZE)
     K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
+    K = filled(K, n, CENTER, SIZE)
     write(D, load(T_pointer, n, SIZE), SIZE)
     write(V, K, SIZE)
     write(S, times(V, D, n, SIZE, PRECISION), SIZE)

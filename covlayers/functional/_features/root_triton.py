@@ -6,6 +6,9 @@ With :math:`K = \tfrac1M z^\top z` and :math:`R = (K + b I)^{1/2}`,
 
 whose matrix to invert has a spectrum in [1, 2], even where the iteration for :math:`Z` saturates.
 
+Centred features have :math:`z \mathbf 1 = 0`, so in this direction any :math:`K` will do: there it
+gets a mean eigenvalue in place of 0, and :math:`Z` no entries of :math:`1/\sqrt b`.
+
 Read: :math:`z`. Written: :math:`T`. On chip: four matrices.
 """
 
@@ -15,7 +18,7 @@ Read: :math:`z`. Written: :math:`T`. On chip: four matrices.
 import triton
 import triton.language as tl
 
-from covlayers.functional._features.tile import gram
+from covlayers.functional._features.tile import filled, gram
 from covlayers.functional._iterations.tile import (
     dot,
     entry,
@@ -64,7 +67,7 @@ def root_from_positions(
     sample = tl.program_id(0).to(tl.int64)
     x_pointer += sample * n_stride
     K = gram(x_pointer, c_stride, m_stride, C, n, CENTER, SIZE, ROWS, PRECISION)
-    Y = plus_identity(K, b, n, SIZE)
+    Y = plus_identity(filled(K, n, CENTER, SIZE), b, n, SIZE)
     largest = nonzero(peak(Y))
     Y = Y / largest  # so that no square overflows
     norm = one_if_zero(tl.sqrt(square_sum(Y)))

@@ -93,6 +93,16 @@ def trace(tile, SIZE: tl.constexpr):
 
 
 @triton.jit
+def filled(K, n, CENTER: tl.constexpr, SIZE: tl.constexpr):
+    """``K``, with a mean eigenvalue in the direction of the ones, which centred features lack."""
+    if CENTER:
+        k = tl.arange(0, SIZE)
+        inside = (k[:, None] < n) & (k[None, :] < n)
+        K = tl.where(inside, K + trace(K, SIZE) / n / n, K)
+    return K
+
+
+@triton.jit
 def total(tile):
     """The sum of all entries."""
     return tl.sum(tl.sum(tile, 1), 0)
