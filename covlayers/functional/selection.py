@@ -86,6 +86,7 @@ def select(
     if of_covariance:
         check_tensor("A", A, 2)
         check_positions("A", A, 1)
+        A = full(A)
         cell = cell_of_few_positions(fn, asked, rule, side)
         # as with an eps above 0 and no shrinkage, which an accelerator asks for
         if cell is not None and few_positions(A, side, cell.products, 1.0, None):

@@ -35,7 +35,7 @@ def _root(
     steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
     Z = roots.plain(K + b * identity, steps, tight=True).inverse_root
     T = symmetric(solve(identity + b**0.5 * symmetric(Z), symmetric(Z)))
-    return T, T.new_full(T.shape[:1], b**0.5)
+    return T.contiguous(), T.new_full(T.shape[:1], b**0.5)
 
 
 def _root_on_cuda(
