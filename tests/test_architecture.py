@@ -15,6 +15,7 @@ ROOT = Path(covlayers.__file__).parent
 LAYERS = [
     ["functional._base"],
     ["functional._iterations"],
+    ["functional._features"],
     [
         *("functional.core", "functional.functions", "functional.factored"),
         *("functional.saved", "functional.rule"),

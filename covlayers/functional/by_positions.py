@@ -19,7 +19,8 @@ from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import compiling, differentiable, in_forward_mode
 from covlayers.functional._base.linalg import identity_like, nonzero, symmetric
 from covlayers.functional.backwards.autograd import Autograd
-from covlayers.functional.centered_product import centered, centered_product
+from covlayers.functional.by_products import Products, by_products
+from covlayers.functional.centered_product import centered, centered_product, few_positions
 from covlayers.functional.change_by_positions import directions, gradients
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm
@@ -35,6 +36,7 @@ class Cell(NamedTuple):
     fn: MatrixFunction
     method: Method
     rule: Backward
+    products: Products | None = None  # in place of both on an accelerator
 
 
 class Wanted(NamedTuple):
@@ -47,7 +49,7 @@ class Wanted(NamedTuple):
 
     def __call__(self, x: Tensor, share: float | Tensor, base: float | Tensor) -> Tensor:
         """The same through the matrix ``(*, C, C)``."""
-        fn, method, rule = self.cell
+        fn, method, rule, _ = self.cell
         share, base = (one[..., None] if isinstance(one, Tensor) else one for one in (share, base))
         cov = centered_product(x, None, self.center)
         Y = rule.apply((fn,), method, share * cov + base * identity_like(cov))[0]
@@ -82,7 +84,7 @@ class _ByPositions:
     def forward(
         x: Tensor, share: float | Tensor, base: float | Tensor, wanted: Wanted
     ) -> tuple[Tensor, ...]:
-        (fn, method, _), center, triangle, isometric = wanted
+        (fn, method, *_), center, triangle, isometric = wanted
         z = centered(x, center)
         # In float64 no direction is mixed with a longer one; on a CPU that costs next to nothing.
         wide = z.double() if z.device.type == "cpu" else z
@@ -107,7 +109,7 @@ class _ByPositions:
         x, share, base, ctx.wanted = inputs
         ctx.set_materialize_grads(False)
         _, Q, lengths, f = output
-        fn, method, rule = ctx.wanted.cell
+        fn, method, rule, _ = ctx.wanted.cell
         formula = rule.on_factor(fn, method)
         assert formula is not None
         L, norm = formula(FactorSpectrum.of(lengths, share, base, x.shape[-2]), f)
@@ -152,6 +154,11 @@ def by_positions(x: Tensor, share: float | Tensor, base: float | Tensor, wanted:
         base: :math:`b`, a number or ``(*, 1)``.
         wanted: the function, and what of it.
     """
+    products = wanted.cell.products
+    if x.device.type != "cpu" and products is not None and not isinstance(base, Tensor):
+        by_kernels = share == 1.0 and few_positions(x, "auto", products, base)
+        if by_kernels:
+            return by_products(x, products, base, *wanted[1:], lambda x: wanted(x, 1.0, base))
     # A tangent may be differentiated again, as the steps of a matrix can be. The compiler fixes the
     # batch size where it traces the derivative of the steps on eigenvalues.
     traced = compiling() and isinstance(wanted.cell.rule, Autograd)

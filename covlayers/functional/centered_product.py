@@ -13,6 +13,9 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.function import differentiable
+from covlayers.functional._base.linalg import regularized
+from covlayers.functional._features.conditions import serves, serves_positions
+from covlayers.functional._features.covariance import covariance_by_kernel
 
 
 def centered_product(
@@ -47,11 +50,35 @@ def weighted(x: Tensor, center: bool, weights: Tensor | None) -> Tensor:
     return z if weights is None else torch.where(weights == 0, 0.0, z * weights.sqrt())
 
 
-def few_positions(x: Tensor, side: str) -> bool:
-    """Whether the side of the positions is asked for, or left open and costs less."""
-    C, M = x.shape[-2:]
+def regularized_covariance(
+    x: Tensor, center: bool, eps: float, shrinkage: float | None, weights: Tensor | None = None
+) -> Tensor:
+    """The core of :func:`~.covariances.covariance`, with weights as above."""
+    if x.device.type != "cpu" and weights is None and serves(x):
+        return covariance_by_kernel(x, center, eps, shrinkage)
+    return regularized(_centered_product(x, None, weights, center), eps, shrinkage)
+
+
+def few_positions(
+    x: Tensor,
+    side: str,
+    products: object = None,
+    eps: float = 0.0,
+    shrinkage: float | None = None,
+) -> bool:
+    """Whether the side of the positions is asked for, or left open and costs less.
+
+    Args:
+        x: features ``(*, C, M)``.
+        side: ``"positions"`` or ``"auto"``.
+        products: what an accelerator takes on that side; None if there is nothing.
+        eps: added to the diagonal; the products need some.
+        shrinkage: the products know none.
+    """
     share, less = tuning.FEW_BY_CHANNELS
-    few = share * C - less >= M and x.device.type == "cpu"
+    few = share * x.shape[-2] - less >= x.shape[-1]
+    if x.device.type != "cpu":
+        few = few and products is not None and eps > 0 and not shrinkage and serves_positions(x)
     return side == "positions" or (few and side == "auto")
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_choice, check_number, choose
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.functional._base.function import in_forward_mode
-from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import full_precision
 from covlayers.functional.backwards import BACKWARDS
 from covlayers.functional.by_positions import (
@@ -18,7 +17,12 @@ from covlayers.functional.by_positions import (
     cell_by_positions,
     share_and_base,
 )
-from covlayers.functional.centered_product import centered_product, few_positions, weighted
+from covlayers.functional.by_products import products_of
+from covlayers.functional.centered_product import (
+    few_positions,
+    regularized_covariance,
+    weighted,
+)
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariances import check_features
 from covlayers.functional.functions import INVSQRT, LOG, SQRT, power
@@ -51,7 +55,9 @@ def cell_of_few_positions(
             "Lyapunov or a gap rule, a published method (NewtonSchulz, Taylor, Pade) with one of "
             "these or Autograd, or side='channels'."
         )
-    return None if side == "channels" else cell
+    if cell is None or side == "channels":
+        return None
+    return cell._replace(products=products_of(fn, method, rule if exact is method else backward))
 
 
 @full_precision
@@ -129,11 +135,11 @@ def covariance_function(
     shares = relative_weights(weights, x)
     # A root of the weights, as the positions take it, has no slope at zero.
     constant = weights is None or not (weights.requires_grad or in_forward_mode())
-    if cell is not None and constant and few_positions(x, side):
+    if cell and constant and few_positions(x, side, cell.products, eps, shrinkage):
         if shares is not None:
             x, center = weighted(x, center, shares), False
         return by_positions(x, *share_and_base(x, center, eps, shrinkage), Wanted(cell, center))
-    A = regularized(centered_product(x, None, center, shares), eps, shrinkage)
+    A = regularized_covariance(x, center, eps, shrinkage, shares)
     return (rule or OWN_RULE).apply((fn,), chosen, A)[0]
 
 

@@ -13,7 +13,7 @@ from covlayers.functional._base.tensors import (
     check_tensor,
     full_precision,
 )
-from covlayers.functional.centered_product import centered_product
+from covlayers.functional.centered_product import centered_product, regularized_covariance
 from covlayers.functional.position_weights import relative_weights
 
 
@@ -64,8 +64,7 @@ def covariance(
                 [0., 0.]])
     """
     check_features(x, center, eps, shrinkage)
-    cov = centered_product(x, None, center, relative_weights(weights, x))
-    return regularized(cov, eps, shrinkage)
+    return regularized_covariance(x, center, eps, shrinkage, relative_weights(weights, x))
 
 
 @full_precision

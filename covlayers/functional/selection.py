@@ -7,6 +7,8 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_choice, check_flag, choose
 from covlayers.functional._base.tensors import check_positions, check_square, check_tensor, full
 from covlayers.functional.backwards import BACKWARDS
+from covlayers.functional.by_positions import Cell
+from covlayers.functional.by_products import Products
 from covlayers.functional.centered_product import few_positions
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.covariance_functions import SIDES, cell_of_few_positions, chosen_function
@@ -57,7 +59,8 @@ def select(
         backward: as for :func:`sqrtm`.
         of_covariance: whether ``A`` are features :math:`(*, C, M)`, of whose covariance
             :func:`covariance_function` takes :math:`f`.
-        side: of the covariance, as for :func:`covariance_function`.
+        side: of the covariance, as for :func:`covariance_function`; on a GPU as with an ``eps``
+            above 0 and no shrinkage.
 
     Shape:
         - A: :math:`(*, n, n)`, or :math:`(*, C, M)` with ``of_covariance``
@@ -83,13 +86,18 @@ def select(
     if of_covariance:
         check_tensor("A", A, 2)
         check_positions("A", A, 1)
+        A = full(A)
         cell = cell_of_few_positions(fn, asked, rule, side)
-        if cell is not None and few_positions(A, side):
+        # as with an eps above 0 and no shrinkage, which an accelerator asks for
+        if cell is not None and few_positions(A, side, cell.products, 1.0, None):
             C, M = A.shape[-2:]
+            on_gpu = A.device.type != "cpu" and few_positions(A, "auto", cell.products, 1.0, None)
+            runs: Products | Cell = cell.products if on_gpu and cell.products is not None else cell
             return Selection(
-                cell.method,
-                cell.rule,
-                f"on the side of the positions, {M} x {M} in place of {C} x {C}",
+                runs.method,
+                runs.rule,
+                f"on the side of the positions, {M} x {M} in place of {C} x {C}"
+                + (", by products in Triton kernels" if runs is not cell else ""),
                 "it was asked for" if side == "positions" else "there are few positions",
             )
         A = A[..., :1].expand(*A.shape[:-1], A.shape[-2])  # as a covariance has it

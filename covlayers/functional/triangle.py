@@ -1,15 +1,20 @@
 """The upper triangle of a symmetric matrix as a vector, and back."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count, check_flag
+from covlayers.functional._base.function import differentiable
 from covlayers.functional._base.tensors import (
     check_shape,
     check_square,
     check_tensor,
     full_precision,
 )
+from covlayers.functional._features.conditions import serves
+from covlayers.functional._features.triangle import adjoint, triangle_gradient, triangle_of
 
 SHORT = 2**15
 """Below this size 32 bits count the entries of a matrix: fewer bytes of indices take less time."""
@@ -48,10 +53,36 @@ def triu_vector(A: Tensor, *, isometric: bool = False) -> Tensor:
 def upper_triangle(A: Tensor, isometric: bool = False) -> Tensor:
     """The core of :func:`triu_vector`."""
     n = A.shape[-1]
+    if A.device.type != "cpu" and serves(A):
+        kernel: Tensor = _triangle(A.reshape(-1, n, n), isometric)
+        return kernel.view(*A.shape[:-2], -1)
     short = torch.int32 if n < SHORT else torch.int64
     row, column = torch.triu_indices(n, n, dtype=short, device=A.device)
     v = A.flatten(-2).index_select(-1, row * n + column)
     return v * (1 + (2**0.5 - 1) * (row != column).to(A.dtype)) if isometric else v
+
+
+class _Triangle:
+    """The operator and its adjoint."""
+
+    @staticmethod
+    def forward(A: Tensor, isometric: bool) -> Tensor:
+        v: Tensor = triangle_of(A, isometric)
+        return v
+
+    @staticmethod
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> tuple[Tensor, ...]:
+        A, ctx.isometric = inputs
+        ctx.n = A.shape[-1]
+        return ()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        run = adjoint if torch.is_grad_enabled() else triangle_gradient
+        return run(grad, ctx.n, ctx.isometric), None
+
+
+_triangle = differentiable(_Triangle)
 
 
 def symmetric_gradient(grad: Tensor, n: int, isometric: bool) -> Tensor:

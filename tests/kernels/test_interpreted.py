@@ -16,6 +16,7 @@ PROGRAMS = {
     "interpreted_symmetric_part": 70,
     "interpreted_cells": 300,
     "interpreted_batch": 100,
+    "interpreted_features": 100,
 }
 
 

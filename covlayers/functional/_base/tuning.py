@@ -55,7 +55,12 @@ are taken in blocks of BLOCK, which are added in float64: 2e-5 of the largest en
 FEW_BY_CHANNELS = 0.875, 24
 """Positions are few, and a function of the covariance costs less on their side, if they are at most
 0.875 for each channel less 24: at 64, 128 and 256 channels the sides take equal times from 38, 104
-and 210 positions on, or from more, by the method. ``python -m benchmarks.smaller_side``"""
+and 210 positions on, or from more, by the method. ``python -m benchmarks.smaller_side``
+
+An accelerator takes the same bound and at most LARGEST_ON_CHIP positions. There it was not measured
+in time, as no GPU was at hand; within it, a float32 root by products was as accurate as on the side
+of the channels, or more so by up to four digits. With steep spectra and more positions it is not:
+49 of 64 channels lose a digit."""
 
 LARGEST_IN_CACHE, CACHED_WARPS = 128, 8
 """The largest matrix that one program takes by itself, through the cache of the GPU, and its warps.

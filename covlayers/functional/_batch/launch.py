@@ -14,9 +14,8 @@ from covlayers.functional._batch.gradient_triton import (
 )
 from covlayers.functional._batch.statistics_triton import add_parts, sum_parts
 from covlayers.functional._batch.tiles import Tiles, power_of_two, tiles
+from covlayers.functional._iterations.strided import PRECISION
 
-# Three products of the tensor cores for one of float32 accuracy.
-PRECISION = "tf32x3"
 ROWS, TAKEN = 4, 2**12  # rows of a program that adds up parts, and entries that it reads at once
 MOVED, MOVERS = 2**10, 64  # entries that a program moves at once, and programs at most
 

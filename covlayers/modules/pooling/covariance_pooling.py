@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from covlayers.functional._base.checks import check_at_most, check_choice, check_count
 from covlayers.functional._base.errors import InvalidValueError
 from covlayers.functional._base.function import compiling
-from covlayers.functional._base.linalg import regularized
 from covlayers.functional._base.tensors import (
     check_channels,
     check_positions,
@@ -18,7 +17,7 @@ from covlayers.functional._base.tensors import (
     full_precision,
 )
 from covlayers.functional.by_positions import Cell, Wanted, by_positions, share_and_base
-from covlayers.functional.centered_product import centered_product, few_positions
+from covlayers.functional.centered_product import few_positions, regularized_covariance
 from covlayers.functional.core import MatrixFunction, Method
 from covlayers.functional.gaussian import embedded
 from covlayers.functional.matrix_functions import OWN_RULE, check_cell
@@ -193,12 +192,13 @@ class CovPool(nn.Module):
         if not compiling() and asked != self._asked:  # an option was set
             self._cell, self._asked = choose_cell(*asked), asked
         cell = self._cell
-        if cell is not None and few_positions(x, self.side):
+        eps, shrinkage = self.eps, self.shrinkage
+        if cell is not None and few_positions(x, self.side, cell.products, eps, shrinkage):
             kind = self.vectorize
             wanted = Wanted(cell, True, kind != "full", kind == "isometric")
-            scales = share_and_base(x, True, self.eps, self.shrinkage)
+            scales = share_and_base(x, True, eps, shrinkage)
             return by_positions(x, *scales, wanted).flatten(1)
-        A = regularized(centered_product(x, None), self.eps, self.shrinkage)
+        A = regularized_covariance(x, True, eps, shrinkage)
         if self.mean_weight is not None:
             A = embedded(x, A, self.mean_weight)
         if isinstance(self.function, nn.Module):
