@@ -41,7 +41,7 @@ def congruence(
     ADDEND: tl.constexpr,
     SQUARE: tl.constexpr,
     CAYLEY: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -73,22 +73,23 @@ def congruence(
         T = T / bound + inner * load_block(L, row, column, n, SIZE, SIZE)
         store_block(rows, T, row, column, n, SIZE, SIZE)
     tl.debug_barrier()
-    for column in range(0, row + 1, SIZE):
-        out = alpha * block_of_product(rows, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)
-        if ADDEND:
-            D = D_pointer + matrix * D_strides[0]
-            if GIVEN:
-                block = load_symmetric_part(
-                    D, D_strides[1], D_strides[2], row, column, n, SIZE, SIZE
-                )
-            else:
-                block = load_block(D, row, column, n, SIZE, SIZE)
-            out += beta * block
-        store_symmetric(out_pointer + start, out, row, column, n, SIZE)
-        if SQUARE:
-            out = block_of_product(L, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)
-            store_symmetric(second_pointer + start, out, row, column, n, SIZE)
-        if CAYLEY:
-            out = cayley * load_block(L, row, column, n, SIZE, SIZE)
-            out = block_plus_identity(out, 1.0, row, column, n, SIZE, SIZE)
-            store_symmetric(second_pointer + start, out, row, column, n, SIZE)
+    for column in range(0, n, SIZE):
+        if column <= row:
+            out = alpha * block_of_product(rows, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)
+            if ADDEND:
+                D = D_pointer + matrix * D_strides[0]
+                if GIVEN:
+                    block = load_symmetric_part(
+                        D, D_strides[1], D_strides[2], row, column, n, SIZE, SIZE
+                    )
+                else:
+                    block = load_block(D, row, column, n, SIZE, SIZE)
+                out += beta * block
+            store_symmetric(out_pointer + start, out, row, column, n, SIZE)
+            if SQUARE:
+                out = block_of_product(L, L, row, column, n, SIZE, SIZE, DEPTH, PRECISION)
+                store_symmetric(second_pointer + start, out, row, column, n, SIZE)
+            if CAYLEY:
+                out = cayley * load_block(L, row, column, n, SIZE, SIZE)
+                out = block_plus_identity(out, 1.0, row, column, n, SIZE, SIZE)
+                store_symmetric(second_pointer + start, out, row, column, n, SIZE)

@@ -25,7 +25,7 @@ from covlayers.functional._iterations.tile import one_if_zero
 
 
 @triton.jit
-def block_of_program(n, SIZE: tl.constexpr):
+def block_of_program(n: tl.constexpr, SIZE: tl.constexpr):
     """The matrix of a program, the row and the column of its block, and their number in it."""
     side = tl.cdiv(n, SIZE)
     program = tl.program_id(0)
@@ -41,7 +41,7 @@ def scaled_square(
     parts_pointer,
     floor,
     TIGHT: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     LINE: tl.constexpr,
     DEPTH: tl.constexpr,
@@ -78,7 +78,7 @@ def polynomial_block(
     row,
     column,
     QUINTIC: tl.constexpr,
-    n,
+    n: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -105,7 +105,7 @@ def cubic(
     TIGHT: tl.constexpr,
     QUINTIC: tl.constexpr,
     FACTOR: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     LINE: tl.constexpr,
     PARTS: tl.constexpr,
@@ -156,7 +156,7 @@ def product(
     stride,
     ADDEND: tl.constexpr,
     SUMS: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -190,7 +190,7 @@ def last_products(
     stride,
     TIGHT: tl.constexpr,
     FIRST: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     PARTS: tl.constexpr,
     DEPTH: tl.constexpr,

@@ -2,6 +2,8 @@ r"""Blocks of matrices in memory: what the kernels for :math:`n > 64` share.
 
 A matrix is ``n²`` numbers in a row; what a block has beyond it is zero. A matrix that a program
 writes and then reads again stays in the cache of the GPU, and ``tl.debug_barrier`` parts the two.
+
+The size of a matrix is known when a kernel is compiled: where blocks fill it, none is masked.
 """
 
 # Triton has no types.
@@ -65,7 +67,7 @@ def block_of_product(
     right,
     row,
     column,
-    n,
+    n: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,

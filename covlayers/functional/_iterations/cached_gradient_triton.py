@@ -39,7 +39,7 @@ def cached_gradient(
     OF_INVERSE_ROOT: tl.constexpr,
     NEWTON_STEPS: tl.constexpr,
     DOUBLINGS: tl.constexpr,
-    n,
+    n: tl.constexpr,
     LINE: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,

@@ -33,7 +33,7 @@ def cached_iteration(
     QUINTIC: tl.constexpr,
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
-    n,
+    n: tl.constexpr,
     LINE: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,

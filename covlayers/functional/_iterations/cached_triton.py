@@ -29,7 +29,7 @@ def write_product(
     alpha,
     beta,
     gamma,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -49,7 +49,7 @@ def write_product(
 
 
 @triton.jit
-def write_sum(first, second, out, alpha, beta, gamma, n, SIZE: tl.constexpr):
+def write_sum(first, second, out, alpha, beta, gamma, n: tl.constexpr, SIZE: tl.constexpr):
     """``alpha A + beta B + gamma I``."""
     for row in range(0, n, SIZE):
         for column in range(0, n, SIZE):
@@ -62,7 +62,9 @@ def write_sum(first, second, out, alpha, beta, gamma, n, SIZE: tl.constexpr):
 
 
 @triton.jit
-def write_symmetric_part(matrix, row_stride, column_stride, out, scale, n, SIZE: tl.constexpr):
+def write_symmetric_part(
+    matrix, row_stride, column_stride, out, scale, n: tl.constexpr, SIZE: tl.constexpr
+):
     """The symmetric part of a matrix with strides of its own, divided by ``scale``."""
     for row in range(0, n, SIZE):
         for column in range(0, n, SIZE):
