@@ -158,7 +158,7 @@ def few_positions(x: Tensor, side: str, products: object, eps: float, s: float |
 
 def regularized_covariance(x: Tensor, center: bool, eps: float, s: float | None) -> Tensor:
     """The core of :func:`covariance`, with the shrinkage ``s``."""
-    if x.device.type != "cpu" and serves(x):
+    if x.device.type != "cpu" and x.shape[-1] <= tuning.MOST_POSITIONS and serves(x):
         return covariance_by_kernel(x, center, eps, s)
     return regularized(_centered_product(x, None, center), eps, s)
 

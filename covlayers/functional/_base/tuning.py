@@ -28,6 +28,10 @@ LARGEST_ON_CHIP = 64
 """The largest matrix that a Triton kernel holds: it takes 64 KB of shared memory, which every GPU
 since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""
 
+MOST_POSITIONS = 2**12
+"""Up to this many positions one program sums a tile of a covariance on a GPU by itself; with more,
+a library's product splits the sum. Not measured yet: no GPU was at hand."""
+
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
 product for each sample. ``python -m benchmarks.layers``"""
