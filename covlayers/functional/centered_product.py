@@ -54,7 +54,8 @@ def regularized_covariance(
     x: Tensor, center: bool, eps: float, shrinkage: float | None, weights: Tensor | None = None
 ) -> Tensor:
     """The core of :func:`~.covariances.covariance`, with weights as above."""
-    if x.device.type != "cpu" and weights is None and serves(x):
+    by_kernel = x.device.type != "cpu" and weights is None and x.shape[-1] <= tuning.MOST_POSITIONS
+    if by_kernel and serves(x):
         return covariance_by_kernel(x, center, eps, shrinkage)
     return regularized(_centered_product(x, None, weights, center), eps, shrinkage)
 

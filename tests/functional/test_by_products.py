@@ -213,6 +213,12 @@ def test_more_positions_take_one_launch_around_the_root() -> None:
         assert len([one for one in step if one not in others]) <= len(alone)
 
 
+@pytest.mark.usefixtures("_everywhere")
+def test_many_positions_leave_the_sum_to_a_product() -> None:
+    assert "covariance" in ran(cl.CovPool(8), torch.randn(1, 8, 4096))[0]
+    assert "covariance" not in ran(cl.CovPool(8), torch.randn(1, 8, 4097))[0]
+
+
 class Root(nn.Module):
     def forward(self, A: Tensor) -> Tensor:
         return F.sqrtm(A)

@@ -61,7 +61,7 @@ def cases(size: int) -> dict[str, Case]:
         covariance_triton.gradient_of_features: tile | {"SHRINK": True},
         triangle_triton.triangle_of_matrix: {"ISOMETRIC": True, "TILE": TILE},
         triangle_triton.gradient_of_triangle: {"ISOMETRIC": True, "TILE": TILE},
-        products_triton.channels_from_positions: side | layout,
+        products_triton.channels_from_positions: side | layout | {"BLOCK": SHORT},
         products_triton.gradient_times_features: side | layout | {"BLOCK": BLOCK},
         products_triton.gradient_from_positions: side | {"TILE": TILE, "BLOCK": SHORT},
     }

@@ -43,6 +43,10 @@ where one warp for each waits most of the time (7.5 TFLOP/s of 64 at n = 64, on 
 1830 instructions either way, and more of them do not fit the registers. Not measured yet, no GPU
 was at hand."""
 
+MOST_POSITIONS = 2**12
+"""Up to this many positions one program sums a tile of a covariance on a GPU by itself; with more,
+a library's product splits the sum. Not measured yet: no GPU was at hand."""
+
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
 product for each sample. ``python -m benchmarks.layers``"""

@@ -63,7 +63,7 @@ def launch_channels(
     """Fills ``Y``, a matrix or a triangle."""
     N, C, M = x.shape
     args = (x, T, y, Y, *x.stride(), C, M)
-    options = {"TRIANGLE": triangle, "ISOMETRIC": isometric, **_sides(center, M)}
+    options = {"TRIANGLE": triangle, "ISOMETRIC": isometric, "BLOCK": SHORT, **_sides(center, M)}
     _launch(channels_from_positions, (N, _tiles(C), _tiles(C)), args, **options)
 
 

@@ -12,7 +12,7 @@ With centred features :math:`z`, :math:`C \times M`, and matrices :math:`M \time
 import triton
 import triton.language as tl
 
-from covlayers.functional._features.covariance_triton import less_mean
+from covlayers.functional._features.covariance_triton import less_mean, means
 from covlayers.functional._features.tile import block, centred, put, span, symmetric_block
 from covlayers.functional._features.triangle_triton import put_triangle
 from covlayers.functional._iterations.tile import dot
@@ -34,6 +34,7 @@ def channels_from_positions(
     ISOMETRIC: tl.constexpr,
     SIZE: tl.constexpr,
     TILE: tl.constexpr,
+    BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """One tile of ``Y`` on or above the diagonal, to the triangle or to both its places."""
@@ -44,10 +45,15 @@ def channels_from_positions(
     x_pointer += sample * n_stride
     rows, others = span(i * TILE, TILE), span(j * TILE, TILE)
     columns = tl.arange(0, SIZE)
-    T = block(T_pointer + sample * M * M, columns, columns, M, 1, M, M)
-    z = centred(x_pointer, rows, c_stride, m_stride, C, M, CENTER, SIZE)
+    T_pointer += sample * M * M
+    mean = means(x_pointer, rows, c_stride, m_stride, C, M, CENTER, TILE, BLOCK)
+    zT = tl.zeros((TILE, SIZE), tl.float32)
+    for start in range(0, M, BLOCK):
+        k = span(start, BLOCK)
+        z = less_mean(x_pointer, rows, k, mean, c_stride, m_stride, C, M)
+        zT += dot(z, block(T_pointer, k, columns, M, 1, M, M), PRECISION)
     other = centred(x_pointer, others, c_stride, m_stride, C, M, CENTER, SIZE)
-    tile = dot(dot(z, T, PRECISION), tl.trans(other), PRECISION) / M
+    tile = dot(zT, tl.trans(other), PRECISION) / M
     y = tl.load(y_pointer + sample)
     tile = tl.where(rows[:, None] == others[None, :], tile + y, tile)
     if TRIANGLE:
@@ -127,9 +133,7 @@ def gradient_from_positions(
     P_pointer += sample * C * M
     L_pointer += sample * M * M
     R_pointer += sample * M * M
-    mean = tl.zeros((TILE,), tl.float32)
-    if CENTER:
-        mean = tl.sum(block(x_pointer, rows, columns, c_stride, m_stride, C, M), 1) / M
+    mean = means(x_pointer, rows, c_stride, m_stride, C, M, CENTER, TILE, BLOCK)
     g = tl.zeros((TILE, SIZE), tl.float32)
     for start in range(0, M, BLOCK):
         k = span(start, BLOCK)
