@@ -27,29 +27,23 @@ def launch_roots(
     """The kernel of :func:`~.roots.iterated_roots`."""
     A = A.contiguous()
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
-    quintic = any(coefficients[2::3])
     steps = len(coefficients) // 3
-    _launch(
-        *(coupled_iteration, A, Y, Z, tuple(coefficients)),
-        *(steps, tight, quintic, root, inverse_root),
-    )
+    known = steps, tight, any(coefficients[2::3]), root, inverse_root
+    _launch(coupled_iteration, A, Y, Z, tuple(coefficients), *known)
     return [one for one in (Y, Z) if one is not None]
 
 
 def launch_root_gradient(
     Y: Tensor, Z: Tensor | None, gY: Tensor | None, gZ: Tensor | None, lower: float, doublings: int
 ) -> Tensor:
-    """The kernel of :func:`~.root_gradient.gradient_of_roots`."""
+    """The kernel of :func:`~.root_gradient.gradient_by_kernel`."""
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
     gradients, strides = zip(*map(_strided, (gY, gZ)), strict=True)
     X = torch.empty_like(Y)
     shift = lower**0.5
-    wanted = gY is not None, gZ is not None
-    _launch(
-        *(root_gradient, Y, Z, *gradients, X, *strides, shift),
-        *(*wanted, newton_steps(shift), doublings),
-    )
+    known = gY is not None, gZ is not None, newton_steps(shift), doublings
+    _launch(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
     return X
 
 
