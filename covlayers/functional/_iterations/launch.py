@@ -32,19 +32,16 @@ def launch_roots(
         return beyond(A, coefficients, tight, root, inverse_root)
     A = A.contiguous()
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
-    quintic = any(coefficients[2::3])
     steps = len(coefficients) // 3
-    _launch(
-        *(coupled_iteration, A, Y, Z, tuple(coefficients)),
-        *(steps, tight, quintic, root, inverse_root),
-    )
+    known = steps, tight, any(coefficients[2::3]), root, inverse_root
+    _launch(coupled_iteration, A, Y, Z, tuple(coefficients), *known)
     return [one for one in (Y, Z) if one is not None]
 
 
 def launch_root_gradient(
     Y: Tensor, Z: Tensor | None, gY: Tensor | None, gZ: Tensor | None, lower: float, doublings: int
 ) -> Tensor:
-    """The kernel of :func:`~.root_gradient.gradient_of_roots`."""
+    """The kernel of :func:`~.root_gradient.gradient_by_kernel`."""
     if Y.shape[-1] > tuning.LARGEST_ON_CHIP:
         blocked = Y.shape[-1] > tuning.LARGEST_IN_CACHE
         beyond = blocked_gradient_of_roots if blocked else cached_gradient_of_roots
@@ -54,11 +51,8 @@ def launch_root_gradient(
     gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
     X = torch.empty_like(Y)
     shift = lower**0.5
-    wanted = gY is not None, gZ is not None
-    _launch(
-        *(root_gradient, Y, Z, *gradients, X, *strides, shift),
-        *(*wanted, newton_steps(shift), doublings),
-    )
+    known = gY is not None, gZ is not None, newton_steps(shift), doublings
+    _launch(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
     return X
 
 
