@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import covlayers.functional  # noqa: F401  # defines them
-from covlayers.functional.covariances import covariance_by_kernel
+from covlayers.functional._features.covariance import covariance_by_kernel
 from covlayers.functional.triangle import _triangle, triu_vector
 from tests.properties import relative_error
 
