@@ -14,14 +14,12 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._features.scratch import read, read_transposed, times, write
-from covlayers.functional._features.tile import filled, gram, inner
+from covlayers.functional._features.tile import filled, gram, inner, peak, square_sum
 from covlayers.functional._iterations.tile import (
     load,
     nonzero,
     one_if_zero,
-    peak,
     plus_identity,
-    square_sum,
     store,
 )
 

@@ -18,15 +18,13 @@ Read: :math:`z`. Written: :math:`T`. On chip: four matrices.
 import triton
 import triton.language as tl
 
-from covlayers.functional._features.tile import filled, gram
+from covlayers.functional._features.tile import filled, gram, peak, square_sum
 from covlayers.functional._iterations.tile import (
     dot,
     entry,
     nonzero,
     one_if_zero,
-    peak,
     plus_identity,
-    square_sum,
     store,
 )
 

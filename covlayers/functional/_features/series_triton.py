@@ -19,13 +19,11 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._features.root_triton import inverse
-from covlayers.functional._features.tile import gram, trace
+from covlayers.functional._features.tile import gram, peak, square_sum, trace
 from covlayers.functional._iterations.tile import (
     dot,
     entry,
-    peak,
     plus_identity,
-    square_sum,
     store,
 )
 

@@ -109,6 +109,18 @@ def total(tile):
 
 
 @triton.jit
+def square_sum(tile):
+    """The squared Frobenius norm, a number."""
+    return total(tile * tile)
+
+
+@triton.jit
+def peak(tile):
+    """The largest absolute entry, a number."""
+    return tl.max(tl.max(tl.abs(tile), 1), 0)
+
+
+@triton.jit
 def in_triangle(low, high, n):
     """Where entry ``(low, high)``, ``low <= high``, stands in the upper triangle."""
     low = low.to(tl.int64)
