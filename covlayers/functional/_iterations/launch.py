@@ -34,7 +34,7 @@ def launch_roots(
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     quintic = any(coefficients[2::3])
     steps = len(coefficients) // 3
-    _launch(
+    launch_each(
         *(coupled_iteration, A, Y, Z, tuple(coefficients)),
         *(steps, tight, quintic, root, inverse_root),
     )
@@ -55,7 +55,7 @@ def launch_root_gradient(
     X = torch.empty_like(Y)
     shift = lower**0.5
     wanted = gY is not None, gZ is not None
-    _launch(
+    launch_each(
         *(root_gradient, Y, Z, *gradients, X, *strides, shift),
         *(*wanted, newton_steps(shift), doublings),
     )
@@ -67,7 +67,7 @@ def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: i
     S, Q, bound = _alike(S, Q, bound)
     X = torch.empty_like(S)
     shift = lower**0.5
-    _launch(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
+    launch_each(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
     return X
 
 
@@ -75,7 +75,7 @@ def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
     """The kernel of :func:`~.sign.solve_by_sign`."""
     S, Q, norm = _alike(S, Q, norm)
     X = torch.empty_like(S)
-    _launch(sign_iteration, S, Q, norm, X, iterations)
+    launch_each(sign_iteration, S, Q, norm, X, iterations)
     return X
 
 
@@ -104,7 +104,7 @@ def _padded(n: int) -> int:
     return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
 
 
-def _launch(kernel: Any, matrices: Tensor, *args: object) -> None:
+def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
     """A launch whose first argument are contiguous matrices."""
     *batch, n, _ = matrices.shape
     count, size = prod(batch), _padded(n)

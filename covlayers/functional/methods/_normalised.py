@@ -93,8 +93,9 @@ class NormalisedMethod(DirectMethod):
 
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         if _takes_spectrum(A):
-            return _on_eigenvalues(A, fns, self)[: len(fns)]
-        return self._products(fns, A)
+            return _on_eigenvalues(symmetric(A), fns, self)[: len(fns)]
+        outputs = self._by_kernel(fns, A) if A.device.type != "cpu" else None
+        return outputs or self._products(fns, symmetric(A))
 
     def sqrtm(self, A: Tensor) -> Tensor:
         """The root of ``A``, ``(*, n, n)``."""
@@ -108,7 +109,14 @@ class NormalisedMethod(DirectMethod):
         Y, Z = self._products(ROOTS, A)
         return Y, Z
 
+    def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
+        """The outputs for the symmetric part of ``A``, where a kernel serves; elsewhere None."""
+        return None
+
     def _products(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+        outputs = self._by_kernel(fns, A) if A.device.type != "cpu" else None
+        if outputs is not None:
+            return outputs
         A = semidefinite(A)
         s = frobenius_norm(A) if self.frobenius else nonzero(trace(A))
         roots = self.approximate(fns, A / s)
