@@ -144,10 +144,7 @@ class Method(ABC):
         """One output for each of ``fns`` of symmetric ``A``, ``(*, n, n)``, and the spectrum."""
 
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        """The outputs for ``fns`` of ``A``, ``(*, n, n)``, with the derivative of the steps.
-
-        It is the derivative for the symmetric part of ``A``, so the gradient is symmetric.
-        """
+        """The outputs for ``fns`` of ``A``, ``(*, n, n)``; the steps' derivative is symmetric."""
         return self.forward(fns, symmetric(A))[0]
 
 

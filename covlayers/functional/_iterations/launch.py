@@ -83,7 +83,7 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     """The kernel of :func:`~.symmetric_part.symmetric_part`."""
     S = torch.empty(A.shape, dtype=A.dtype, device=A.device)
     n = A.shape[-1]
-    tile = min(_padded(n), TILE_OF_LARGE)
+    tile = min(padded(n), TILE_OF_LARGE)
     if A.numel() > 0:
         with torch.cuda.device_of(A):
             symmetric_part_of[(prod(A.shape[:-2]),)](
@@ -99,7 +99,7 @@ def _alike(S: Tensor, Q: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return S.contiguous(), Q.contiguous(), scale.expand(*S.shape[:-2], 1, 1).contiguous()
 
 
-def _padded(n: int) -> int:
+def padded(n: int) -> int:
     """The side of a tile: a power of two."""
     return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
 
@@ -107,7 +107,7 @@ def _padded(n: int) -> int:
 def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
     """A launch whose first argument are contiguous matrices."""
     *batch, n, _ = matrices.shape
-    count, size = prod(batch), _padded(n)
+    count, size = prod(batch), padded(n)
     if count == 0:
         return
     each = tuning.MATRICES_PER_PROGRAM if size == SMALLEST_TILE else 1

@@ -79,7 +79,7 @@ class _NewtonSchulz:
             return None, None, None, None
         if torch.is_grad_enabled():
             given = [torch.zeros_like(A) if grad is None else grad for grad in grads[:-1]]
-            _, vjp = torch.func.vjp(lambda A: plain(A, *ctx.options)[:-1], A)
+            vjp = torch.func.vjp(lambda A: plain(A, *ctx.options)[:-1], A)[1]
             return vjp(tuple(given))[0], None, None, None
         return _gradient_operator(A, s, of_root, of_inverse, steps), None, None, None
 
@@ -157,7 +157,8 @@ _operator = define(
     _on_cuda,
     _fake,
 )
-# Two to four reads, a write, and eight products for each step after the first.
+# Two to four reads and a write, eight matrices in the cache of the GPU, and eight products for each
+# step after the first.
 _gradient_operator = define(
     "newton_schulz_gradient(Tensor A, Tensor s, Tensor? gY, Tensor? gZ, int steps) -> Tensor",
     _gradient_on_cpu,

@@ -40,12 +40,7 @@ from covlayers.functional._base.linalg import (
     trace,
 )
 from covlayers.functional.core import Computed, DirectMethod, Fns, MatrixFunction
-from covlayers.functional.factored import (
-    Derivative,
-    FactorSpectrum,
-    ThroughNorm,
-    quotients,
-)
+from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm, quotients
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 
 
@@ -94,8 +89,7 @@ class NormalisedMethod(DirectMethod):
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         if _takes_spectrum(A):
             return _on_eigenvalues(symmetric(A), fns, self)[: len(fns)]
-        outputs = self._by_kernel(fns, A) if A.device.type != "cpu" else None
-        return outputs or self._products(fns, symmetric(A))
+        return self._by_kernel(fns, A) or self._products(fns, symmetric(A))
 
     def sqrtm(self, A: Tensor) -> Tensor:
         """The root of ``A``, ``(*, n, n)``."""
@@ -114,8 +108,7 @@ class NormalisedMethod(DirectMethod):
         return None
 
     def _products(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        outputs = self._by_kernel(fns, A) if A.device.type != "cpu" else None
-        if outputs is not None:
+        if A.device.type != "cpu" and (outputs := self._by_kernel(fns, A)):
             return outputs
         A = semidefinite(A)
         s = frobenius_norm(A) if self.frobenius else nonzero(trace(A))
