@@ -16,6 +16,8 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
     scale = torch.linalg.matrix_norm(A, keepdim=True)
     return {
         "symmetric_part": (A,),
+        "newton_schulz": (A, 3, True, True),
+        "newton_schulz_gradient": (A, scale, weights_like(A), weights_like(A).mT, 3),
         "roots": (A, COEFFICIENTS, True, True, True),
         "root_gradient": (A, A, weights_like(A), weights_like(A).mT, 0.01, 5),
         "smith": (A, weights_like(A), scale, 0.01, 5),
@@ -25,5 +27,8 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     name: getattr(torch.ops.covlayers, name).default
-    for name in ("symmetric_part", "roots", "root_gradient", "smith", "sign")
+    for name in (
+        *("symmetric_part", "roots", "root_gradient", "smith", "sign"),
+        *("newton_schulz", "newton_schulz_gradient"),
+    )
 }

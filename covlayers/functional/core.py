@@ -18,7 +18,7 @@ from torch import Tensor
 
 from covlayers.functional._base.decomposition import Spectrum, positive, without_null
 from covlayers.functional._base.errors import UnsupportedError
-from covlayers.functional._base.linalg import of_spectrum
+from covlayers.functional._base.linalg import of_spectrum, symmetric
 
 Fns = tuple["MatrixFunction", ...]
 Computed = tuple[tuple[Tensor, ...], Spectrum | None]
@@ -144,8 +144,8 @@ class Method(ABC):
         """One output for each of ``fns`` of symmetric ``A``, ``(*, n, n)``, and the spectrum."""
 
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
-        """The outputs for ``fns`` of ``A``, ``(*, n, n)``, with the derivative of the steps."""
-        return self.forward(fns, A)[0]
+        """The outputs for ``fns`` of ``A``, ``(*, n, n)``; the steps' derivative is symmetric."""
+        return self.forward(fns, symmetric(A))[0]
 
 
 class DirectMethod(Method):

@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from covlayers.functional._base.linalg import symmetric
-from covlayers.functional._iterations import conditions, root_gradient, roots, sign, smith
+from covlayers.functional._iterations import (
+    conditions,
+    newton_schulz,
+    root_gradient,
+    roots,
+    sign,
+    smith,
+)
 from covlayers.functional._iterations.conditions import fits
 from tests.operator_calls import OPERATORS, arguments
 from tests.properties import spd
@@ -46,6 +53,11 @@ def test_is_the_twin_on_a_cpu(name: str) -> None:
         gY, gZ = (symmetric(one) for one in rest[1:3])
         bound = root_gradient.bound_of_root(A)
         expected = symmetric(smith.plain(A, gY - A @ gZ @ A, bound, 0.01, 5))
+    elif name == "newton_schulz":
+        *found, s = newton_schulz.plain(A, *rest)
+        expected = [*(symmetric(one) for one in found), s]
+    elif name == "newton_schulz_gradient":
+        expected = newton_schulz.plain_gradient(A, *rest)
     elif name == "symmetric_part":
         expected = A
     else:

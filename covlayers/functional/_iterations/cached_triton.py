@@ -73,3 +73,15 @@ def write_symmetric_part(
             )
             store_block(out, block / scale, row, column, n, SIZE, SIZE)
     tl.debug_barrier()
+
+
+@triton.jit
+def inner_product(first, second, n, SIZE: tl.constexpr):
+    """The sum of the products of the entries."""
+    total = 0.0
+    for row in range(0, n, SIZE):
+        for column in range(0, n, SIZE):
+            block = load_block(first, row, column, n, SIZE, SIZE)
+            block *= load_block(second, row, column, n, SIZE, SIZE)
+            total += tl.sum(tl.sum(block, 1), 0)
+    return total

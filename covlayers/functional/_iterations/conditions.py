@@ -31,6 +31,14 @@ def fits(*matrices: Tensor, largest: int = tuning.LARGEST_ON_CHIP) -> bool:
     )
 
 
+def fits_with_derivative(A: Tensor) -> bool:
+    """Whether kernels serve the steps for ``A`` and, where it is asked for, their derivative.
+
+    A compiled graph and the transforms of ``torch.func`` differentiate the plain lines.
+    """
+    return fits(A) or (fits(A.detach()) and not compiling() and not transformed())
+
+
 def serves(A: Tensor) -> bool:
     """Whether there is a kernel for the device and the dtype of ``A``, as things are."""
     return (

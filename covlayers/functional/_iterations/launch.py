@@ -34,7 +34,7 @@ def launch_roots(
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     steps = len(coefficients) // 3
     known = steps, tight, any(coefficients[2::3]), root, inverse_root
-    _launch(coupled_iteration, A, Y, Z, tuple(coefficients), *known)
+    launch_each(coupled_iteration, A, Y, Z, tuple(coefficients), *known)
     return [one for one in (Y, Z) if one is not None]
 
 
@@ -52,7 +52,7 @@ def launch_root_gradient(
     X = torch.empty_like(Y)
     shift = lower**0.5
     known = gY is not None, gZ is not None, newton_steps(shift), doublings
-    _launch(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
+    launch_each(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
     return X
 
 
@@ -61,7 +61,7 @@ def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: i
     S, Q, bound = _alike(S, Q, bound)
     X = torch.empty_like(S)
     shift = lower**0.5
-    _launch(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
+    launch_each(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
     return X
 
 
@@ -69,7 +69,7 @@ def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
     """The kernel of :func:`~.sign.solve_by_sign`."""
     S, Q, norm = _alike(S, Q, norm)
     X = torch.empty_like(S)
-    _launch(sign_iteration, S, Q, norm, X, iterations)
+    launch_each(sign_iteration, S, Q, norm, X, iterations)
     return X
 
 
@@ -77,7 +77,7 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     """The kernel of :func:`~.symmetric_part.symmetric_part`."""
     S = torch.empty(A.shape, dtype=A.dtype, device=A.device)
     n = A.shape[-1]
-    tile = min(_padded(n), TILE_OF_LARGE)
+    tile = min(padded(n), TILE_OF_LARGE)
     if A.numel() > 0:
         with torch.cuda.device_of(A):
             symmetric_part_of[(prod(A.shape[:-2]),)](
@@ -93,15 +93,15 @@ def _alike(S: Tensor, Q: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return S.contiguous(), Q.contiguous(), scale.expand(*S.shape[:-2], 1, 1).contiguous()
 
 
-def _padded(n: int) -> int:
+def padded(n: int) -> int:
     """The side of a tile: a power of two."""
     return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
 
 
-def _launch(kernel: Any, matrices: Tensor, *args: object) -> None:
+def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
     """A launch whose first argument are contiguous matrices."""
     *batch, n, _ = matrices.shape
-    count, size = prod(batch), _padded(n)
+    count, size = prod(batch), padded(n)
     if count == 0:
         return
     each = tuning.MATRICES_PER_PROGRAM if size == SMALLEST_TILE else 1

@@ -14,7 +14,10 @@ import torch
 import triton
 import triton.language as tl
 
+from covlayers.functional._base import linalg
+
 TINY = tl.constexpr(torch.finfo(torch.float32).tiny ** 0.375)
+BEYOND_ROUNDING = tl.constexpr(linalg.BEYOND_ROUNDING)
 
 
 @triton.jit
@@ -130,3 +133,51 @@ def entry(triples, k, STEPS: tl.constexpr, OFFSET: tl.constexpr):
     for j in tl.static_range(1, STEPS):
         found = tl.where(k == j, triples[3 * j + OFFSET], found)
     return found
+
+
+@triton.jit
+def store_scale(pointer, scale, count, BATCH: tl.constexpr):
+    """Write the number that belongs to each of the program's matrices."""
+    first = tl.program_id(0).to(tl.int64) * BATCH
+    if BATCH == 1:
+        tl.store(pointer + first + tl.zeros((1, 1), tl.int32), scale)
+    else:
+        index = (first + tl.arange(0, BATCH))[:, None, None]
+        tl.store(pointer + index, scale, mask=index < count)
+
+
+@triton.jit
+def inner(first, second):
+    """The sum of the products of the entries."""
+    rank: tl.constexpr = len(first.shape)
+    rows = tl.sum(first * second, rank - 1, keep_dims=True)
+    return tl.sum(rows, rank - 2, keep_dims=True)
+
+
+@triton.jit
+def trace(tile):
+    """The sum of the diagonal."""
+    size: tl.constexpr = tile.shape[len(tile.shape) - 1]
+    return inner(tile, plus_identity(tl.zeros_like(tile), 1.0, size, size))
+
+
+@triton.jit
+def semidefinite(tile, n, SIZE: tl.constexpr):
+    """Whether no eigenvalue is below -1% of the Frobenius norm.
+
+    As many eigenvalues of ``tile`` plus 1% of its norm are positive as there are positive pivots.
+    """
+    rank: tl.constexpr = len(tile.shape)
+    norm = one_if_zero(tl.sqrt(square_sum(tile)))
+    M = plus_identity(tile / norm, BEYOND_ROUNDING, n, SIZE)
+    rows, columns, _ = place(n, SIZE)
+    if rank == 3:
+        rows, columns = rows[None, :, :], columns[None, :, :]
+    positive = norm < float("inf")
+    for k in range(n):
+        row = tl.sum(tl.where(rows == k, M, 0.0), rank - 2, keep_dims=True)
+        column = tl.sum(tl.where(columns == k, M, 0.0), rank - 1, keep_dims=True)
+        pivot = tl.sum(tl.where(columns == k, row, 0.0), rank - 1, keep_dims=True)
+        positive = positive & (pivot > 0)
+        M -= column * (row / pivot)
+    return positive

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from covlayers.functional._base.linalg import symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.factored import FactorFormula
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -33,7 +32,7 @@ class Autograd(Backward):
     """
 
     def apply(self, fns: Fns, method: Method, A: Tensor) -> tuple[Tensor, ...]:
-        return method.steps(fns, symmetric(A))
+        return method.steps(fns, A)
 
     def on_factor(self, fn: MatrixFunction, method: Method) -> FactorFormula | None:
         if not isinstance(method, NormalisedMethod):

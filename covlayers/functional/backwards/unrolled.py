@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import choose
-from covlayers.functional._base.linalg import symmetric
 from covlayers.functional.core import Fns, MatrixFunction, Method
 from covlayers.functional.methods import METHODS
 from covlayers.functional.methods.newton_schulz import NewtonSchulz
@@ -60,4 +59,4 @@ class Unrolled(Rule):
 
     def _function(self, fn: MatrixFunction, saved: Saved) -> Callable[[Tensor], Tensor]:
         method = choose("method", self.method, METHODS, Method).select((fn,), saved.input)
-        return lambda A: method.steps((fn,), symmetric(A))[0]
+        return lambda A: method.steps((fn,), A)[0]

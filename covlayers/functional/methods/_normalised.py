@@ -40,12 +40,7 @@ from covlayers.functional._base.linalg import (
     trace,
 )
 from covlayers.functional.core import Computed, DirectMethod, Fns, MatrixFunction
-from covlayers.functional.factored import (
-    Derivative,
-    FactorSpectrum,
-    ThroughNorm,
-    quotients,
-)
+from covlayers.functional.factored import Derivative, FactorSpectrum, ThroughNorm, quotients
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 
 
@@ -93,8 +88,8 @@ class NormalisedMethod(DirectMethod):
 
     def steps(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
         if _takes_spectrum(A):
-            return _on_eigenvalues(A, fns, self)[: len(fns)]
-        return self._products(fns, A)
+            return _on_eigenvalues(symmetric(A), fns, self)[: len(fns)]
+        return self._by_kernel(fns, A) or self._products(fns, symmetric(A))
 
     def sqrtm(self, A: Tensor) -> Tensor:
         """The root of ``A``, ``(*, n, n)``."""
@@ -108,7 +103,13 @@ class NormalisedMethod(DirectMethod):
         Y, Z = self._products(ROOTS, A)
         return Y, Z
 
+    def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
+        """The outputs for the symmetric part of ``A``, where a kernel serves; elsewhere None."""
+        return None
+
     def _products(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...]:
+        if A.device.type != "cpu" and (outputs := self._by_kernel(fns, A)):
+            return outputs
         A = semidefinite(A)
         s = frobenius_norm(A) if self.frobenius else nonzero(trace(A))
         roots = self.approximate(fns, A / s)

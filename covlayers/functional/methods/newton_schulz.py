@@ -6,7 +6,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._iterations.roots import explain_roots, iterated_roots
+from covlayers.functional._iterations.newton_schulz import (
+    explain_newton_schulz,
+    newton_schulz_by_kernel,
+)
+from covlayers.functional._iterations.roots import iterated_roots
 from covlayers.functional.core import Fns
 from covlayers.functional.functions import SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -51,7 +55,16 @@ class NewtonSchulz(NormalisedMethod):
         check_count("iterations", self.iterations)
 
     def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
-        return explain_roots(A) or super().explain(fns, A)
+        return explain_newton_schulz(A) or super().explain(fns, A)
+
+    def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
+        wanted = [fn == SQRT for fn in fns]
+        roots = newton_schulz_by_kernel(
+            A, self.iterations, root=any(wanted), inverse_root=not all(wanted)
+        )
+        if roots is None:
+            return None
+        return tuple(roots.root if root else roots.inverse_root for root in wanted)
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         wanted = [fn == SQRT for fn in fns]
