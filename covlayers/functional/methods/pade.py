@@ -10,8 +10,12 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
+from covlayers.functional._iterations.approximants import (
+    approximants_by_kernel,
+    explain_approximants,
+)
 from covlayers.functional.core import Fns
-from covlayers.functional.functions import SQRT
+from covlayers.functional.functions import ROOTS, SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 Series = tuple[float, ...]
@@ -77,6 +81,18 @@ class Pade(NormalisedMethod):
         names = ("_zeros", "_poles", "_series")
         for name, value in zip(names, _coefficients(self.degree), strict=True):
             object.__setattr__(self, name, value)
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        return explain_approximants(A) or super().explain(fns, A)
+
+    def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
+        numbers = [
+            (self._poles if fn == SQRT else self._zeros) if fn in fns else () for fn in ROOTS
+        ]
+        roots = approximants_by_kernel(A, *numbers, fractions=True)
+        if roots is None:
+            return None
+        return tuple([roots.root if fn == SQRT else roots.inverse_root for fn in fns])
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         identity = identity_like(B)
