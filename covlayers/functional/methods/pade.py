@@ -15,7 +15,7 @@ from covlayers.functional._iterations.approximants import (
     explain_approximants,
 )
 from covlayers.functional.core import Fns
-from covlayers.functional.functions import ROOTS, SQRT
+from covlayers.functional.functions import INVSQRT, SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 Series = tuple[float, ...]
@@ -52,6 +52,9 @@ class Pade(NormalisedMethod):
               \bigl(\sin^2 \tfrac{(2k+1)\pi}{2N} I + \cos^2 \tfrac{(2k+1)\pi}{2N} X\bigr)^{-1}
               \Bigr).
 
+    On an NVIDIA GPU these fractions are taken of small float32 matrices at every degree, and scaled
+    Newton steps invert.
+
     Args:
         degree: degree :math:`m \ge 1` of :math:`P` and :math:`Q`.
 
@@ -86,10 +89,9 @@ class Pade(NormalisedMethod):
         return explain_approximants(A) or super().explain(fns, A)
 
     def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
-        numbers = [
-            (self._poles if fn == SQRT else self._zeros) if fn in fns else () for fn in ROOTS
-        ]
-        roots = approximants_by_kernel(A, *numbers, fractions=True)
+        of_root = self._poles if SQRT in fns else ()
+        of_inverse = self._zeros if INVSQRT in fns else ()
+        roots = approximants_by_kernel(A, of_root, of_inverse, fractions=True)
         if roots is None:
             return None
         return tuple([roots.root if fn == SQRT else roots.inverse_root for fn in fns])
