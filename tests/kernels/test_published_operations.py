@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import covlayers as cl
+from benchmarks.operations import operations
 from covlayers import functional as F
 from tests.kernels.test_operations import (
     ROOTS,
@@ -66,6 +67,14 @@ def test_iterative_normalisation() -> None:
     _, backward = counted(lambda: torch.autograd.grad(y, [x, *layer.parameters()], above))
     assert forward["covlayers::newton_schulz"] == backward["covlayers::newton_schulz_gradient"] == 1
     assert (forward.total(), backward.total()) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"), [(cl.ISQRTCovPool, (12, 8)), (cl.MPACovPool, (25, 13))]
+)
+def test_a_head_of_few_channels(layer: Any, expected: tuple[int, int]) -> None:
+    x = torch.empty(4, 64, 14, 14, device="meta").requires_grad_()
+    assert operations(layer(64).to("meta"), [x]) == expected
 
 
 @pytest.mark.parametrize("n", [5, 64, 65, 513])
