@@ -18,6 +18,7 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
         "symmetric_part": (A,),
         "newton_schulz": (A, 3, True, True),
         "newton_schulz_gradient": (A, scale, weights_like(A), weights_like(A).mT, 3),
+        "approximants": (A, [0.9, 0.5], [0.8, 0.4], True),
         "roots": (A, COEFFICIENTS, True, True, True),
         "root_gradient": (A, A, weights_like(A), weights_like(A).mT, 0.01, 5),
         "smith": (A, weights_like(A), scale, 0.01, 5),
@@ -29,6 +30,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     name: getattr(torch.ops.covlayers, name).default
     for name in (
         *("symmetric_part", "roots", "root_gradient", "smith", "sign"),
-        *("newton_schulz", "newton_schulz_gradient"),
+        *("newton_schulz", "newton_schulz_gradient", "approximants"),
     )
 }

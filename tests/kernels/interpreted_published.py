@@ -9,12 +9,15 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from covlayers import functional as F
 from covlayers.functional._base.linalg import symmetric
 from tests.kernels.interpreted import error
 from tests.properties import spd, weights_like
 
 ALLOWED = {1: 1e-6, 5: 5e-6, 15: 5e-5}
 """By the number of steps. Measured: 3.2e-7, 1.4e-6 and 1.5e-5 at most, of a gradient."""
+
+ROOTS = "sqrtm", "invsqrtm"
 
 
 def published(A: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -30,6 +33,7 @@ def published(A: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def main() -> None:
     from covlayers.functional._iterations.launch_published import (
+        launch_approximants,
         launch_newton_schulz,
         launch_newton_schulz_gradient,
     )
@@ -71,6 +75,21 @@ def main() -> None:
         check(spd(*batch, n=5).float(), 5)
     check(spd(4, n=5).float().permute(1, 2, 0).contiguous().permute(2, 0, 1), 5)
 
+    for n, method in product((2, 5, 17, 64), (F.Taylor(), F.Pade(1), F.Pade(5), F.Pade(16))):
+        A = 3 * spd(2, n=n, condition=1e4).float()
+        fractions = isinstance(method, F.Pade)
+        if isinstance(method, F.Pade):
+            numbers = method._poles, method._zeros
+        else:
+            numbers = method._series[0.5], method._series[-0.5]
+        kernels = launch_approximants(A, *numbers, fractions)
+        for name, kernel in zip(ROOTS, kernels, strict=True):
+            expected = getattr(F, name)(A.double(), method=method)
+            note(f"{name} by {method}, n={n}", kernel, expected, 2e-5)  # measured: 3e-6
+            own = [() if name != one else c for one, c in zip(ROOTS, numbers, strict=True)]
+            (alone,) = launch_approximants(A, *own, fractions)
+            note(f"{name} alone by {method}, n={n}", alone, kernel.double(), 1e-6)
+
     for n in (5, 33):
         A = spd(6, n=n).float()
         A[1] = 0
@@ -87,7 +106,12 @@ def main() -> None:
             launch_newton_schulz_gradient(A, kernels[-1], g, g, 5),
             plain.newton_schulz_gradient(A, twins[-1], g, g, 5),
         )
-        for kernel, twin in (*zip(kernels, twins, strict=True), gradients):
+        pairs = [*zip(kernels, twins, strict=True), gradients]
+        for numbers, fractions in (([0.9, 0.5], True), ([1.0, -0.5, -0.125], False)):
+            approximate = launch_approximants(A, numbers, numbers, fractions)
+            twins = plain.approximants(A, numbers, numbers, fractions)
+            pairs += [*zip(approximate, twins, strict=True)]
+        for kernel, twin in pairs:
             expected = [False, False, True, True, False, True]
             for one in (kernel, twin):
                 nan = torch.isnan(one)

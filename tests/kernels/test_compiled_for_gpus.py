@@ -68,6 +68,8 @@ def calls(n: int) -> dict[str, tuple[Any, ...]]:
         "gradient of the root": (launch.launch_root_gradient, A, None, g, None, 1e-3, 7),
         "gradient of the inverse": (launch.launch_root_gradient, A, A, None, g, 1e-3, 7),
         "published": (launch_published.launch_newton_schulz, A, 5, True, True),
+        "Taylor": (launch_published.launch_approximants, A, [0.5] * 11, [0.5] * 11, False),
+        "Padé": (launch_published.launch_approximants, A, [0.5] * 5, [0.5] * 5, True),
         "published gradient": (
             *(launch_published.launch_newton_schulz_gradient, A, scale, g, A.mT, 5),
         ),
@@ -78,7 +80,7 @@ def calls(n: int) -> dict[str, tuple[Any, ...]]:
 
 # Of a small size all, of the larger those that take most of a GPU.
 LARGE = ("both roots", "gradient of both")
-PUBLISHED = ("published", "published gradient")
+PUBLISHED = ("published", "published gradient", "Taylor", "Padé")
 CASES = [
     *product((5,), calls(5)),
     *product((64,), LARGE + PUBLISHED),

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._iterations import (
+    approximants,
     conditions,
     newton_schulz,
     root_gradient,
@@ -53,6 +54,8 @@ def test_is_the_twin_on_a_cpu(name: str) -> None:
         gY, gZ = (symmetric(one) for one in rest[1:3])
         bound = root_gradient.bound_of_root(A)
         expected = symmetric(smith.plain(A, gY - A @ gZ @ A, bound, 0.01, 5))
+    elif name == "approximants":
+        expected = approximants.plain(A, *rest)
     elif name == "newton_schulz":
         *found, s = newton_schulz.plain(A, *rest)
         expected = [*(symmetric(one) for one in found), s]

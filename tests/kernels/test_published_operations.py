@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import covlayers as cl
+from benchmarks.operations import operations
 from covlayers import functional as F
 from tests.kernels.test_operations import (
     ROOTS,
@@ -37,6 +38,25 @@ def test_a_root_and_the_derivative_of_its_steps_are_three(name: str, n: int) -> 
         assert counted(lambda: published(name, A))[1] == FORWARD
 
 
+@each_root
+@pytest.mark.parametrize("method", ["taylor", "pade"])
+def test_a_polynomial_or_a_rational_root(name: str, method: str) -> None:
+    with torch.no_grad():
+        _, seen = counted(lambda: ROOTS[name](matrices(64), method=method))
+    assert seen == {"covlayers::symmetric_part": 1, "covlayers::approximants": 1}
+    A = matrices(64).requires_grad_()
+    result, forward = counted(lambda: all_of(ROOTS[name](A, method=method)))
+    assert forward["covlayers::approximants"] == 1
+    assert forward.total() == 15  # the norm of A is kept for the rule
+    if name == "sqrtm":
+        above = torch.empty_like(A)
+        _, backward = counted(lambda: torch.autograd.grad(result, A, above))
+        assert backward["covlayers::sign"] == 1
+        assert backward.total() == 6
+    through_steps = lambda: ROOTS[name](A, method=method, backward="autograd")
+    assert "covlayers::approximants" not in counted(through_steps)[1]
+
+
 def test_iterative_normalisation() -> None:
     """Beside the five operations of the whitening and its four backward, of which two are these."""
     layer = cl.IterNorm(64).to("meta")
@@ -49,13 +69,22 @@ def test_iterative_normalisation() -> None:
     assert (forward.total(), backward.total()) == (5, 4)
 
 
+@pytest.mark.parametrize(
+    ("layer", "expected"), [(cl.ISQRTCovPool, (12, 8)), (cl.MPACovPool, (25, 13))]
+)
+def test_a_head_of_few_channels(layer: Any, expected: tuple[int, int]) -> None:
+    x = torch.empty(4, 64, 14, 14, device="meta").requires_grad_()
+    assert operations(layer(64).to("meta"), [x]) == expected
+
+
 @pytest.mark.parametrize("n", [5, 64, 65, 513])
 @pytest.mark.parametrize("backward", ["autograd", "lyapunov"])
-def test_select_tells_what_runs(n: int, backward: str) -> None:
+@pytest.mark.parametrize("method", ["newton_schulz", "taylor", "pade"])
+def test_select_tells_what_runs(n: int, backward: str, method: str) -> None:
     for A in (matrices(n), matrices(n).requires_grad_(), matrices(n).double()):
-        told = F.select(A, method="newton_schulz", backward=backward).implementation
-        _, seen = counted(lambda A=A: published("sqrtm", A, backward))
-        kernels = {"covlayers::newton_schulz", "covlayers::roots"}
+        told = F.select(A, method=method, backward=backward).implementation
+        _, seen = counted(lambda A=A: F.sqrtm(A, method=method, backward=backward))
+        kernels = {f"covlayers::{x}" for x in ("newton_schulz", "roots", "approximants")}
         assert bool(kernels & {*seen}) == ("kernel" in told)
 
 

@@ -1,10 +1,14 @@
 """The launches of the published cells, one for a batch of matrices."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._iterations.approximants_triton import approximants
 from covlayers.functional._iterations.launch import launch_each, padded
+from covlayers.functional._iterations.newton import newton_steps
 from covlayers.functional._iterations.newton_schulz_gradient_triton import newton_schulz_gradient
 from covlayers.functional._iterations.newton_schulz_triton import newton_schulz
 from covlayers.functional._iterations.strided import PRECISION, strided
@@ -39,3 +43,19 @@ def launch_newton_schulz_gradient(
                 num_stages=1,
             )
     return X
+
+
+def launch_approximants(
+    A: Tensor, of_root: Sequence[float], of_inverse: Sequence[float], fractions: bool
+) -> list[Tensor]:
+    """The kernel of :func:`~.approximants.approximants_by_kernel`."""
+    A = A.contiguous()
+    Y, Z = (torch.empty_like(A) if numbers else None for numbers in (of_root, of_inverse))
+    wanted = Y is not None, Z is not None
+    shifts = [(1 - c) / c for c in (*of_root, *of_inverse)] if fractions else []
+    steps = max([newton_steps(p) for p in shifts], default=0)
+    launch_each(
+        *(approximants, A, Y, Z, tuple(of_root), tuple(of_inverse)),
+        *(len(of_root or of_inverse), fractions, *wanted, steps),
+    )
+    return [one for one in (Y, Z) if one is not None]

@@ -74,6 +74,8 @@ class Lyapunov(Rule):
         if spectrum is not None and values is not None:  # the output has the derivative alone
             output = output + of_spectrum(spectrum.vectors, values).detach()
         norm = self._norm(fn, saved, output)
+        if fn == SQRT and not again:
+            return solve_by_sign(output, grad, norm, self.iterations)
         S, Q = fn.lyapunov_equation(output, grad, norm)
         if again:
             return lyapunov(S, Q, SignSolver(self.iterations), torch.ones_like(norm))

@@ -9,7 +9,12 @@ from torch import Tensor
 from covlayers.functional._base.checks import check_count
 from covlayers.functional._base.function import compile_time
 from covlayers.functional._base.linalg import identity_like, polynomials
+from covlayers.functional._iterations.approximants import (
+    approximants_by_kernel,
+    explain_approximants,
+)
 from covlayers.functional.core import Fns
+from covlayers.functional.functions import ROOTS, SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
 
 
@@ -50,6 +55,16 @@ class Taylor(NormalisedMethod):
         check_count("degree", self.degree)
         series = {p: _coefficients(self.degree, p) for p in (0.5, -0.5)}
         object.__setattr__(self, "_series", series)
+
+    def explain(self, fns: Fns, A: Tensor) -> tuple[str, str]:
+        return explain_approximants(A) or super().explain(fns, A)
+
+    def _by_kernel(self, fns: Fns, A: Tensor) -> tuple[Tensor, ...] | None:
+        numbers = [self._series[fn.exponent] if fn in fns else () for fn in ROOTS]
+        roots = approximants_by_kernel(A, *numbers, fractions=False)
+        if roots is None:
+            return None
+        return tuple([roots.root if fn == SQRT else roots.inverse_root for fn in fns])
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         return polynomials(identity_like(B) - B, *[self._series[fn.exponent] for fn in fns])
