@@ -72,7 +72,7 @@ class Rule(Backward):
         """The gradient for ``A`` from ``grad``, for ``fn(A)``: both symmetric, ``(*, n, n)``."""
 
     def vjp_of_all(self, saved: Saved, grads: Grads) -> Tensor:
-        """The symmetric gradient for ``A`` from all ``grads``, ``(*, n, n)``, symmetric or not."""
+        """The symmetric gradient for ``A``, ``(*, n, n)``, from ``grads``, symmetric or not."""
         terms = [_differentiate(self, self.vjp, fn, saved, symmetric(grad)) for fn, grad in grads]
         return symmetric(sum(terms[1:], terms[0]))
 

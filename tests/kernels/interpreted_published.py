@@ -11,6 +11,7 @@ from torch import Tensor
 
 from covlayers import functional as F
 from covlayers.functional._base.linalg import symmetric
+from tests.kernels import numpy_of_today
 from tests.kernels.interpreted import error
 from tests.properties import spd, weights_like
 
@@ -32,6 +33,7 @@ def published(A: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
+    numpy_of_today.patch_interpreter()
     from covlayers.functional._iterations.launch_published import (
         launch_approximants,
         launch_newton_schulz,
