@@ -16,7 +16,6 @@ from covlayers import functional as F
 from covlayers.functional._features import conditions
 from covlayers.functional.by_positions import Wanted
 from covlayers.functional.by_products import Products, by_products
-from covlayers.functional.change_by_positions import Regularised
 from covlayers.functional.covariance_functions import cell_of_few_positions
 from covlayers.functional.functions import LOG, SQRT
 from covlayers.functional.triangle import triu_vector
@@ -37,19 +36,19 @@ def features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=generator) + 3
 
 
-def wanted(name: str, eps: float, center: bool = True, *layout: bool) -> tuple[Wanted, Products]:
+def wanted(name: str, center: bool = True, *layout: bool) -> tuple[Wanted, Products]:
     cell = cell_of_few_positions(SQRT, *CELLS[name], "auto")
     assert cell is not None
     assert cell.products is not None
-    return Wanted(cell, Regularised(center, eps, None), *layout), cell.products
+    return Wanted(cell, center, *layout), cell.products
 
 
 def on_chip(
     name: str, eps: float, center: bool = True, *layout: bool
 ) -> Callable[[Tensor], Tensor]:
-    asked, products = wanted(name, eps, center, *layout)
-    triangle, isometric = (*layout, False, False)[:2]
-    return lambda x: by_products(x, products, eps, center, triangle, isometric, asked)
+    asked, products = wanted(name, center, *layout)
+    options = products, eps, center, *(*layout, False, False)[:2]
+    return lambda x: by_products(x, *options, lambda x: asked(x, 1.0, eps))
 
 
 def value_and_gradient(run: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
