@@ -153,6 +153,7 @@ def product(
     alpha,
     beta,
     gamma,
+    center,
     stride,
     ADDEND: tl.constexpr,
     SUMS: tl.constexpr,
@@ -161,7 +162,7 @@ def product(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """``alpha L R + beta C + gamma I``, and the parts of its squared norm if ``SUMS``.
+    """``alpha L R + beta C + gamma I``, and the parts of ``‖. - center I‖²`` if ``SUMS``.
 
     The second product of a launch has its factors ``stride`` numbers later, and its result twice
     as many.
@@ -177,6 +178,7 @@ def product(
     store_block(out_pointer + shift, out, row, column, n, SIZE, SIZE)
     if SUMS:
         side = tl.cdiv(n, SIZE)
+        out = block_plus_identity(out, -center, row, column, n, SIZE, SIZE)
         tl.store(parts_pointer + matrix * side * side + block, squares_of(out))
 
 
@@ -187,6 +189,7 @@ def last_products(
     inverse_root_pointer,
     scale_pointer,
     parts_pointer,
+    limit,
     stride,
     TIGHT: tl.constexpr,
     FIRST: tl.constexpr,
@@ -212,7 +215,7 @@ def last_products(
             number = tl.cdiv(n, SIZE) * tl.cdiv(n, SIZE)
             size_of_W = sum_of_parts(parts_pointer + matrix * number, number, PARTS)
             root = tl.sqrt(tl.load(scale_pointer + matrix))
-            root = tl.where(size_of_W <= n + 16, root, float("nan"))
+            root = tl.where(size_of_W <= limit, root, float("nan"))
             out *= tl.where(which == 0, root, 1 / root)
         if which == 0:
             store_symmetric(root_pointer + matrix * n * n, out, row, column, n, SIZE)

@@ -104,7 +104,8 @@ class PolarExpress(DirectMethod):
 
     def _iterated(self, A: Tensor, root: bool, inverse_root: bool) -> Roots | LastStep:
         quintics = self._quintics[A.dtype]
-        return iterated_roots(A, quintics, tight=True, root=root, inverse_root=inverse_root)
+        wanted = {"root": root, "inverse_root": inverse_root}
+        return iterated_roots(A, quintics, tight=True, mended=self.iterations is None, **wanted)
 
     def _apart(self, A: Tensor, stray: Tensor) -> Roots:
         """The roots by the iteration, but through the spectrum for ``stray`` matrices."""
