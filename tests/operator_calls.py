@@ -16,7 +16,7 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
     scale = torch.linalg.matrix_norm(A, keepdim=True)
     return {
         "symmetric_part": (A,),
-        "roots": (A, COEFFICIENTS, True, True, True),
+        "roots": (A, COEFFICIENTS, True, True, True, True),
         "root_gradient": (A, A, weights_like(A), weights_like(A).mT, 0.01, 5),
         "smith": (A, weights_like(A), scale, 0.01, 5),
         "sign": (A, weights_like(A), scale, 8),

@@ -18,7 +18,7 @@ from covlayers.functional._iterations.blocked_roots_triton import (
     scaled_square,
 )
 from covlayers.functional._iterations.newton import newton_start, newton_step, newton_steps
-from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_W, strided
+from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_last, strided
 
 
 def blocked_roots(
@@ -38,7 +38,7 @@ def blocked_roots(
     quintic = tight or any(coefficients[2::3])
     state, other = A.new_empty(2, 3, *A.shape)
     square = W = torch.empty_like(A)
-    center, limit = limit_of_W(A.shape[-1], mended)
+    center, limit = limit_of_last(A.shape[-1], mended)
     parts, scale = _parts(A), A.new_empty(_number(A))
     line, most = _power_of_two(A.shape[-1]), _power_of_two(_side(A) ** 2)
     with torch.cuda.device_of(A):

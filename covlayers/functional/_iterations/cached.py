@@ -10,7 +10,7 @@ from covlayers.functional._base import tuning
 from covlayers.functional._iterations.cached_gradient_triton import cached_gradient
 from covlayers.functional._iterations.cached_roots_triton import cached_iteration
 from covlayers.functional._iterations.newton import newton_start, newton_steps
-from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_W, strided
+from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_last, strided
 
 
 def cached_roots(
@@ -26,7 +26,7 @@ def cached_roots(
     scratch = A.new_empty(4, *A.shape)
     steps, quintic = len(coefficients) // 3, tight or any(coefficients[2::3])
     flags = steps, tight, quintic, root, inverse_root
-    limits = limit_of_W(A.shape[-1], mended)
+    limits = limit_of_last(A.shape[-1], mended)
     _launch(cached_iteration, A, Y, Z, scratch, tuple(coefficients), *limits, *flags)
     return [X for X in (Y, Z) if X is not None]
 

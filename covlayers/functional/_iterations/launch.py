@@ -17,7 +17,7 @@ from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
-from covlayers.functional._iterations.strided import PRECISION, limit_of_W, strided
+from covlayers.functional._iterations.strided import PRECISION, limit_of_last, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 
 SMALLEST_TILE = 16  # of a product
@@ -55,7 +55,7 @@ def _roots_on_chip(
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     steps = len(coefficients) // 3
     known = steps, tight, any(coefficients[2::3]), root, inverse_root
-    limits = limit_of_W(A.shape[-1], mended)
+    limits = limit_of_last(A.shape[-1], mended)
     _launch(coupled_iteration, A, Y, Z, tuple(coefficients), *limits, *known)
     return [one for one in (Y, Z) if one is not None]
 

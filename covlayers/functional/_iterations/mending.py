@@ -7,7 +7,7 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._iterations.mending_triton import mend
-from covlayers.functional._iterations.strided import PRECISION, limit_of_W
+from covlayers.functional._iterations.strided import PRECISION, limit_of_last
 
 
 def mend_roots(
@@ -24,7 +24,7 @@ def mend_roots(
     with torch.cuda.device_of(A):
         mend[(programs,)](
             *(A, found[0], found[0] if root else None, found[-1] if inverse_root else None),
-            *(A.new_empty(programs, 5, n, n), tuple(coefficients), *limit_of_W(n, True), count),
+            *(A.new_empty(programs, 5, n, n), tuple(coefficients), *limit_of_last(n, True), count),
             *(len(coefficients) // 3, root, inverse_root, n),
             LINE=line,
             SIZE=size,

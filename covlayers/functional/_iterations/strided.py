@@ -10,7 +10,7 @@ PRECISION = "tf32x3"
 FLOOR = torch.finfo(torch.float32).tiny ** 0.375
 
 
-def limit_of_W(n: int, mended: bool) -> tuple[float, float]:
+def limit_of_last(n: int, mended: bool) -> tuple[float, float]:
     """``h`` and ``b``: a matrix has no root where its last ``W`` has ``‖W - h I‖² > b``.
 
     As :meth:`~.roots.LastStep.stray` says if it shall be mended, as the plain lines else.
