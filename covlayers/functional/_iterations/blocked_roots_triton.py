@@ -62,8 +62,7 @@ def scaled_square(
             columns = load_block(A, k, column, n, DEPTH, SIZE) / largest
             total = tl.dot(rows, columns, total, input_precision=PRECISION)
         store_symmetric(square_pointer + matrix * n * n, total, row, column, n, SIZE)
-        twice = tl.where(row == column, 1.0, 2.0)
-        tl.store(parts, twice * squares_of(total))
+        tl.store(parts, tl.where(row == column, 1.0, 2.0) * squares_of(total))
 
 
 @triton.jit
@@ -118,8 +117,7 @@ def cubic(
     """
     matrix, row, column, block = block_of_program(n, SIZE)
     A, square = A_pointer + matrix * n * n, square_pointer + matrix * n * n
-    scale = 1.0
-    total = 1.0
+    scale, total = 1.0, 1.0
     if TIGHT:
         number = tl.cdiv(n, SIZE) * tl.cdiv(n, SIZE)
         total = sum_of_parts(parts_pointer + matrix * number, number, PARTS)
@@ -164,8 +162,7 @@ def product(
 ):
     """``alpha L R + beta C + gamma I``, and the parts of ``‖. - center I‖²`` if ``SUMS``.
 
-    The second product of a launch has its factors ``stride`` numbers later, and its result twice
-    as many.
+    The second of a launch has its factors ``stride`` numbers later, and its result twice as many.
     """
     matrix, row, column, block = block_of_program(n, SIZE)
     shift = matrix * n * n + tl.program_id(1).to(tl.int64) * stride
