@@ -19,7 +19,7 @@ def arguments(name: str, A: Tensor) -> tuple[Any, ...]:
         "newton_schulz": (A, 3, True, True),
         "newton_schulz_gradient": (A, scale, weights_like(A), weights_like(A).mT, 3),
         "approximants": (A, [0.9, 0.5], [0.8, 0.4], True),
-        "roots": (A, COEFFICIENTS, True, True, True),
+        "roots": (A, COEFFICIENTS, True, True, True, True),
         "root_gradient": (A, A, weights_like(A), weights_like(A).mT, 0.01, 5),
         "smith": (A, weights_like(A), scale, 0.01, 5),
         "sign": (A, weights_like(A), scale, 8),

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from covlayers import functional as F
 from covlayers.functional._iterations.conditions import fits
 from covlayers.functional.methods._minimax import minimax_quintics
-from tests.properties import exact, exact_gradient, relative_error, spd, weights_like
+from tests.properties import (
+    exact,
+    exact_gradient,
+    relative_error,
+    spd,
+    weights_like,
+    with_spectrum,
+)
 
 pytestmark = pytest.mark.gpu
 if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
@@ -71,7 +79,7 @@ def test_newton_schulz() -> None:
 @pytest.mark.parametrize("condition", [1e2, 1e4])
 def test_root_is_the_root(condition: float, n: int) -> None:
     A = spd(9, n=n, condition=condition).float()
-    Y, Z = OPERATORS["roots"](A.cuda(), MINIMAX, True)
+    Y, Z = OPERATORS["roots"](A.cuda(), MINIMAX, True, True, True)
     assert relative_error(Y.cpu(), exact("sqrtm", A)) < 1e-4
     assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
 
@@ -114,6 +122,29 @@ def test_nan_is_alone_and_zero_is_finite() -> None:
     ):
         assert torch.isnan(result[2:4]).all()
         assert_close(result[[0, 1, 4]].cpu(), twin[[0, 1, 4]], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("n", [2, 5, 16, 33, 64, 100, 128, 200, 512])
+def test_a_slightly_indefinite_matrix_has_roots(n: int, compiled: bool) -> None:
+    """As :class:`Eigh` finds them on a CPU, and its neighbours are as if it were not there."""
+    values = torch.linspace(1, 0.1, n).double().repeat(4, 1)
+    values[:, -1] = -torch.tensor([1e-6, 1e-4, 5e-3, 5e-2])
+    A = 3 * torch.cat([spd(1, n=n), *(with_spectrum(one, 1) for one in values), spd(1, n=n)])
+    A = A.float().cuda().requires_grad_()
+    if compiled and n > 5:
+        pytest.skip("the operators are the same")
+    run = torch.compile(F.sqrtm_and_invsqrtm, fullgraph=True) if compiled else F.sqrtm_and_invsqrtm
+    Y, Z = run(A)
+    (g,) = torch.autograd.grad((Y[:4] + Z[:4]).sum(), A)
+    assert g[:4].isfinite().all()
+    assert Z[:4].isfinite().all()
+    assert Y[4].isnan().all()
+    assert Z[4].isnan().all()
+    expected = F.sqrtm(A.detach().cpu()[:4], method="eigh")
+    assert relative_error(Y.detach()[:4].cpu(), expected) < EPS**0.5
+    for found, alone in zip((Y, Z), F.sqrtm_and_invsqrtm(A[::5]), strict=True):
+        assert torch.equal(found[::5], alone)
 
 
 @each_operator

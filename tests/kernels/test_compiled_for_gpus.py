@@ -61,7 +61,8 @@ def calls(n: int) -> dict[str, tuple[Any, ...]]:
     scale, g = torch.ones(3, 1, 1), torch.ones(()).expand_as(A)  # as the gradient of a sum
     return {
         "symmetric_part": (launch.launch_symmetric_part, A.mT),
-        "both roots": (launch.launch_roots, A, MINIMAX, True, True, True),
+        "both roots": (launch.launch_roots, A, MINIMAX, True, True, True, True),
+        "mended root": (launch.launch_roots, A, MINIMAX, True, True, False, True),
         "root": (launch.launch_roots, A, MINIMAX, True, True, False),
         "Newton-Schulz": (launch.launch_roots, A, SCHULZ, False, False, True),
         "gradient of both": (launch.launch_root_gradient, A, A, g, A.mT, 1e-3, 7),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from covlayers import functional as F
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._iterations import (
     approximants,
@@ -21,9 +22,12 @@ from covlayers.functional._iterations import (
     smith,
 )
 from covlayers.functional._iterations.conditions import fits
+from covlayers.functional.methods._minimax import minimax_quintics
 from tests.operator_calls import OPERATORS, arguments
-from tests.properties import spd
+from tests.properties import relative_error, spd, with_spectrum
 
+EPS = torch.finfo(torch.float32).eps
+MINIMAX = [x for quintic in minimax_quintics((16 * EPS) ** 0.5, EPS) for x in quintic]
 each_operator = pytest.mark.parametrize("name", OPERATORS)
 
 
@@ -94,6 +98,23 @@ def test_compiles_whole(name: str) -> None:
     A = spd(3).float()
     function = lambda A: OPERATORS[name](*arguments(name, A))
     assert_close(torch.compile(function, fullgraph=True, backend="aot_eager")(A), function(A))
+
+
+def test_a_slightly_indefinite_matrix_is_mended_alone() -> None:
+    A = spd(4).float()
+    A[1] = with_spectrum(torch.tensor([3.0, 2, 1, 0.1, -1e-3]))
+    A[2, 0, 0] = -1.0
+    call = A, MINIMAX, True, True, True, True
+    run = OPERATORS["roots"]
+    torch.library.opcheck(run, (A[:2], *call[1:]))  # it takes no NaN for another
+    Y, Z = run(*call)
+    assert relative_error(Y[1], F.sqrtm(A[1], method="eigh")) < EPS**0.5
+    assert Z[1].isfinite().all()
+    assert Y[2].isnan().all()
+    assert_close([Y[::3], Z[::3]], run(A[::3], *call[1:]), rtol=0, atol=0)
+    function = torch.compile(lambda A: run(A, *call[1:]), fullgraph=True, backend="aot_eager")
+    assert_close(function(A), [Y, Z], equal_nan=True)
+    assert_close(torch.func.vmap(lambda A: run(A, *call[1:]))(A), [Y, Z], equal_nan=True)
 
 
 def test_fits_no_cpu() -> None:

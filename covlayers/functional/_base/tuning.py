@@ -76,3 +76,7 @@ LARGEST_BLOCKED = 512
 BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 16, 4, 3
 """The sides of a block of a result, the depth of a block of a factor, the warps of a program, and
 the blocks that are on their way to it. Of a depth of 32 the registers do not hold all."""
+
+MENDERS = 64
+"""How many programs look for matrices whose root has to be mended, each with a memory of five
+matrices. Where there are none they read one number of each matrix."""

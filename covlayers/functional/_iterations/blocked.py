@@ -18,14 +18,18 @@ from covlayers.functional._iterations.blocked_roots_triton import (
     scaled_square,
 )
 from covlayers.functional._iterations.newton import newton_start, newton_step, newton_steps
-from covlayers.functional._iterations.strided import FLOOR, PRECISION, strided
+from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_last, strided
 
 
 def blocked_roots(
-    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+    A: Tensor,
+    coefficients: Sequence[float],
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool,
 ) -> list[Tensor]:
     """The wanted roots, the root first."""
-    A = A.contiguous()
     wanted = [torch.empty_like(A) for _ in range(root + inverse_root)]
     if A.numel() == 0:
         return wanted
@@ -34,6 +38,7 @@ def blocked_roots(
     quintic = tight or any(coefficients[2::3])
     state, other = A.new_empty(2, 3, *A.shape)
     square = W = torch.empty_like(A)
+    center, limit = limit_of_last(A.shape[-1], mended)
     parts, scale = _parts(A), A.new_empty(_number(A))
     line, most = _power_of_two(A.shape[-1]), _power_of_two(_side(A) ** 2)
     with torch.cuda.device_of(A):
@@ -45,16 +50,16 @@ def blocked_roots(
         for index, (p, q, r) in enumerate(steps):
             Y, Q, Z = state
             if quintic:
-                _launch(product, Z, Y, W, W, parts, 1.0, 0.0, 0.0, 0, False, True)
-                _launch(product, W, W, W, Q, parts, r, q, p, 0, True, False)
+                _launch(product, Z, Y, W, W, parts, 1.0, 0.0, 0.0, center, 0, False, True)
+                _launch(product, W, W, W, Q, parts, r, q, p, 0.0, 0, True, False)
             else:
-                _launch(product, Z, Y, W, Q, parts, q, 0.0, p, 0, False, False)
+                _launch(product, Z, Y, W, Q, parts, q, 0.0, p, 0.0, 0, False, False)
             if index + 1 < len(steps):
-                pair = Y, Q, W, other, parts, 1.0, 0.0, 0.0, A.numel(), False, False
+                pair = Y, Q, W, other, parts, 1.0, 0.0, 0.0, 0.0, A.numel(), False, False
                 _launch(product, *pair, products=2)
                 state, other = other, state
-        last = state[0], wanted[0], wanted[-1], scale, parts, A.numel(), tight, 0 if root else 1
-        _launch(last_products, *last, products=len(wanted), PARTS=most)
+        last = state[0], wanted[0], wanted[-1], scale, parts, limit, A.numel(), tight
+        _launch(last_products, *last, 0 if root else 1, products=len(wanted), PARTS=most)
     return wanted
 
 

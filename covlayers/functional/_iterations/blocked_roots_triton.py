@@ -62,8 +62,7 @@ def scaled_square(
             columns = load_block(A, k, column, n, DEPTH, SIZE) / largest
             total = tl.dot(rows, columns, total, input_precision=PRECISION)
         store_symmetric(square_pointer + matrix * n * n, total, row, column, n, SIZE)
-        twice = tl.where(row == column, 1.0, 2.0)
-        tl.store(parts, twice * squares_of(total))
+        tl.store(parts, tl.where(row == column, 1.0, 2.0) * squares_of(total))
 
 
 @triton.jit
@@ -118,8 +117,7 @@ def cubic(
     """
     matrix, row, column, block = block_of_program(n, SIZE)
     A, square = A_pointer + matrix * n * n, square_pointer + matrix * n * n
-    scale = 1.0
-    total = 1.0
+    scale, total = 1.0, 1.0
     if TIGHT:
         number = tl.cdiv(n, SIZE) * tl.cdiv(n, SIZE)
         total = sum_of_parts(parts_pointer + matrix * number, number, PARTS)
@@ -153,6 +151,7 @@ def product(
     alpha,
     beta,
     gamma,
+    center,
     stride,
     ADDEND: tl.constexpr,
     SUMS: tl.constexpr,
@@ -161,10 +160,9 @@ def product(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """``alpha L R + beta C + gamma I``, and the parts of its squared norm if ``SUMS``.
+    """``alpha L R + beta C + gamma I``, and the parts of ``‖. - center I‖²`` if ``SUMS``.
 
-    The second product of a launch has its factors ``stride`` numbers later, and its result twice
-    as many.
+    The second of a launch has its factors ``stride`` numbers later, and its result twice as many.
     """
     matrix, row, column, block = block_of_program(n, SIZE)
     shift = matrix * n * n + tl.program_id(1).to(tl.int64) * stride
@@ -177,6 +175,7 @@ def product(
     store_block(out_pointer + shift, out, row, column, n, SIZE, SIZE)
     if SUMS:
         side = tl.cdiv(n, SIZE)
+        out = block_plus_identity(out, -center, row, column, n, SIZE, SIZE)
         tl.store(parts_pointer + matrix * side * side + block, squares_of(out))
 
 
@@ -187,6 +186,7 @@ def last_products(
     inverse_root_pointer,
     scale_pointer,
     parts_pointer,
+    limit,
     stride,
     TIGHT: tl.constexpr,
     FIRST: tl.constexpr,
@@ -212,7 +212,7 @@ def last_products(
             number = tl.cdiv(n, SIZE) * tl.cdiv(n, SIZE)
             size_of_W = sum_of_parts(parts_pointer + matrix * number, number, PARTS)
             root = tl.sqrt(tl.load(scale_pointer + matrix))
-            root = tl.where(size_of_W <= n + 16, root, float("nan"))
+            root = tl.where(size_of_W <= limit, root, float("nan"))
             out *= tl.where(which == 0, root, 1 / root)
         if which == 0:
             store_symmetric(root_pointer + matrix * n * n, out, row, column, n, SIZE)

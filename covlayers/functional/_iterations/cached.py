@@ -10,19 +10,24 @@ from covlayers.functional._base import tuning
 from covlayers.functional._iterations.cached_gradient_triton import cached_gradient
 from covlayers.functional._iterations.cached_roots_triton import cached_iteration
 from covlayers.functional._iterations.newton import newton_start, newton_steps
-from covlayers.functional._iterations.strided import FLOOR, PRECISION, strided
+from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_last, strided
 
 
 def cached_roots(
-    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+    A: Tensor,
+    coefficients: Sequence[float],
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool,
 ) -> list[Tensor]:
     """The wanted roots of matrices of up to 128 rows, the root first: one launch."""
-    A = A.contiguous()
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     scratch = A.new_empty(4, *A.shape)
     steps, quintic = len(coefficients) // 3, tight or any(coefficients[2::3])
     flags = steps, tight, quintic, root, inverse_root
-    _launch(cached_iteration, A, Y, Z, scratch, tuple(coefficients), *flags)
+    limits = limit_of_last(A.shape[-1], mended)
+    _launch(cached_iteration, A, Y, Z, scratch, tuple(coefficients), *limits, *flags)
     return [X for X in (Y, Z) if X is not None]
 
 

@@ -28,6 +28,8 @@ def cached_iteration(
     inverse_root_pointer,
     scratch_pointer,
     coefficients,
+    center,
+    limit,
     STEPS: tl.constexpr,
     TIGHT: tl.constexpr,
     QUINTIC: tl.constexpr,
@@ -41,8 +43,50 @@ def cached_iteration(
 ):
     """Root and inverse root of one matrix, each symmetric, where they are wanted."""
     start = tl.program_id(0).to(tl.int64) * n * n
-    A = A_pointer + start
-    Y = scratch_pointer + 4 * start
+    write_roots(
+        A_pointer + start,
+        root_pointer,
+        inverse_root_pointer,
+        start,
+        scratch_pointer + 4 * start,
+        coefficients,
+        center,
+        limit,
+        STEPS,
+        TIGHT,
+        QUINTIC,
+        ROOT,
+        INVERSE_ROOT,
+        n,
+        LINE,
+        SIZE,
+        DEPTH,
+        PRECISION,
+    )
+
+
+@triton.jit
+def write_roots(
+    A,
+    root_pointer,
+    inverse_root_pointer,
+    start,
+    Y,
+    coefficients,
+    center,
+    limit,
+    STEPS: tl.constexpr,
+    TIGHT: tl.constexpr,
+    QUINTIC: tl.constexpr,
+    ROOT: tl.constexpr,
+    INVERSE_ROOT: tl.constexpr,
+    n: tl.constexpr,
+    LINE: tl.constexpr,
+    SIZE: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """The roots of ``A`` at ``start``; ``Y`` has space for four matrices."""
     Z = Y + n * n
     W = Z + n * n
     Q = W + n * n
@@ -63,7 +107,7 @@ def cached_iteration(
         q = entry(coefficients, k, STEPS, 1)
         if QUINTIC:
             r = entry(coefficients, k, STEPS, 2)
-            size_of_W = write_product(Z, Y, Z, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+            size_of_W = write_product(Z, Y, Z, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION, center)
             write_product(W, W, W, Q, r, q, p, n, SIZE, DEPTH, PRECISION)
         else:
             write_product(Z, Y, Z, Q, q, None, p, n, SIZE, DEPTH, PRECISION)
@@ -75,7 +119,7 @@ def cached_iteration(
     root = 1.0
     if TIGHT:  # an eigenvalue that has left [0, 1] was negative
         root = tl.sqrt(largest) * tl.sqrt(scale)
-        root = tl.where(size_of_W <= n + 16, root, float("nan"))
+        root = tl.where(size_of_W <= limit, root, float("nan"))
     if ROOT:
         write_symmetric_part(Y, n, 1, root_pointer + start, 1 / root, n, SIZE)
     if INVERSE_ROOT:

@@ -33,8 +33,12 @@ def write_product(
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
+    center=0.0,
 ):
-    """``alpha L R + beta C + gamma I``, and its squared norm; ``beta`` None leaves out ``C``."""
+    """``alpha L R + beta C + gamma I``; ``beta`` None leaves out ``C``.
+
+    Returned: the squared norm of the result less ``center I``.
+    """
     size = 0.0
     for row in range(0, n, SIZE):
         for column in range(0, n, SIZE):
@@ -43,14 +47,14 @@ def write_product(
             if beta is not None:
                 block += beta * load_block(addend, row, column, n, SIZE, SIZE)
             store_block(out, block, row, column, n, SIZE, SIZE)
-            size += squares_of(block)
+            size += squares_of(block_plus_identity(block, -center, row, column, n, SIZE, SIZE))
     tl.debug_barrier()
     return size
 
 
 @triton.jit
 def write_sum(first, second, out, alpha, beta, gamma, n: tl.constexpr, SIZE: tl.constexpr):
-    """``alpha A + beta B + gamma I``."""
+    """``alpha A + beta B + gamma I``, without ``B`` where ``beta`` is None."""
     for row in range(0, n, SIZE):
         for column in range(0, n, SIZE):
             block = alpha * load_block(first, row, column, n, SIZE, SIZE)

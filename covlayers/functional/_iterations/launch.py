@@ -11,12 +11,13 @@ from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import BEYOND_ROUNDING
 from covlayers.functional._iterations.blocked import blocked_gradient_of_roots, blocked_roots
 from covlayers.functional._iterations.cached import cached_gradient_of_roots, cached_roots
+from covlayers.functional._iterations.mending import mend_roots
 from covlayers.functional._iterations.newton import newton_steps
 from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
-from covlayers.functional._iterations.strided import PRECISION, strided
+from covlayers.functional._iterations.strided import PRECISION, limit_of_last, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 
 SMALLEST_TILE = 16  # of a product
@@ -24,17 +25,38 @@ TILE_OF_LARGE = 32  # of a matrix that goes through a program tile by tile
 
 
 def launch_roots(
-    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+    A: Tensor,
+    coefficients: Sequence[float],
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool = False,
 ) -> list[Tensor]:
-    """The kernel of :func:`~.roots.iterated_roots`."""
-    if A.shape[-1] > tuning.LARGEST_ON_CHIP:
-        beyond = blocked_roots if A.shape[-1] > tuning.LARGEST_IN_CACHE else cached_roots
-        return beyond(A, coefficients, tight, root, inverse_root)
+    """The kernels of :func:`~.roots.iterated_roots`."""
     A = A.contiguous()
+    if A.shape[-1] <= tuning.LARGEST_ON_CHIP:
+        run = _roots_on_chip
+    else:
+        run = blocked_roots if A.shape[-1] > tuning.LARGEST_IN_CACHE else cached_roots
+    found = run(A, coefficients, tight, root, inverse_root, mended)
+    if mended:
+        mend_roots(A, coefficients, found, root, inverse_root)
+    return found
+
+
+def _roots_on_chip(
+    A: Tensor,
+    coefficients: Sequence[float],
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool,
+) -> list[Tensor]:
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     steps = len(coefficients) // 3
     known = steps, tight, any(coefficients[2::3]), root, inverse_root
-    launch_each(coupled_iteration, A, Y, Z, tuple(coefficients), *known)
+    limits = limit_of_last(A.shape[-1], mended)
+    launch_each(coupled_iteration, A, Y, Z, tuple(coefficients), *limits, *known)
     return [one for one in (Y, Z) if one is not None]
 
 

@@ -19,6 +19,7 @@ from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import frobenius_norm, identity_like, symmetric
 from covlayers.functional._iterations.conditions import fits
 from covlayers.functional._iterations.operators import define, one_like
+from covlayers.functional._iterations.positive_part import positive_part
 
 Quintic = tuple[float, float, float]
 
@@ -76,7 +77,13 @@ class LastStep(NamedTuple):
 
 
 def iterated_roots(
-    A: Tensor, steps: Sequence[Quintic], *, tight: bool, root: bool, inverse_root: bool
+    A: Tensor,
+    steps: Sequence[Quintic],
+    *,
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool = False,
 ) -> Roots | LastStep:
     r"""Root and inverse root of symmetric matrices ``(*, n, n)``, as attributes.
 
@@ -87,9 +94,12 @@ def iterated_roots(
             NaN; otherwise :math:`c = 1`, for matrices that are normalised already.
         root: whether it is wanted.
         inverse_root: whether it is wanted.
+        mended: whether kernels give a matrix that :attr:`LastStep.stray` finds the roots of its
+            positive part where that is near, and NaN else.
     """
     if A.device.type != "cpu" and fits(A, largest=tuning.LARGEST_BLOCKED):
-        return Roots(_operator(A, [*chain.from_iterable(steps)], tight, root, inverse_root))
+        wanted = root, inverse_root, mended
+        return Roots(_operator(A, [*chain.from_iterable(steps)], tight, *wanted))
     return plain(A, steps, tight=tight)
 
 
@@ -151,32 +161,42 @@ def _quintic(W: Tensor, step: Quintic, square: Tensor | None) -> Tensor:
 
 
 def _on_cpu(
-    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
+    A: Tensor,
+    coefficients: Sequence[float],
+    tight: bool,
+    root: bool,
+    inverse_root: bool,
+    mended: bool = False,
 ) -> list[Tensor]:
     steps = [*zip(*(coefficients[k::3] for k in range(3)), strict=True)]
     last = plain(A.contiguous(), steps, tight=tight)
     found = [last.root] if root else []
     found += [last.inverse_root] if inverse_root else []
+    if mended and last.stray.any():
+        others = _on_cpu(positive_part(A), coefficients, tight, root, inverse_root)
+        stray = last.stray[..., None, None]
+        found = [torch.where(stray, *pair) for pair in zip(others, found, strict=True)]
     return found if tight else [symmetric(one) for one in found]
 
 
-def _on_cuda(
-    A: Tensor, coefficients: Sequence[float], tight: bool, root: bool, inverse_root: bool
-) -> list[Tensor]:
+def _on_cuda(A: Tensor, coefficients: Sequence[float], *choices: bool) -> list[Tensor]:
     from covlayers.functional._iterations.launch import launch_roots  # triton takes a second
 
-    return launch_roots(A, coefficients, tight, root, inverse_root)
+    return launch_roots(A, coefficients, *choices)
 
 
-def _fake(A: Tensor, _: object, __: object, root: bool, inverse_root: bool) -> list[Tensor]:
+def _fake(
+    A: Tensor, _: object, __: object, root: bool, inverse_root: bool, ___: object = False
+) -> list[Tensor]:
     return [one_like(A) for _ in range(root + inverse_root)]
 
 
 # A matrix costs one read and one or two writes, at most 12 n² bytes. A product takes 2 n³
 # operations. The first step has 1 product, or 2 where tight; each later step has 3, or 4 where some
-# r is not 0.
+# r is not 0. To mend takes a launch more, which reads one number of a matrix that needs none.
 _operator = define(
-    "roots(Tensor A, float[] coefficients, bool tight, bool root, bool inverse_root) -> Tensor[]",
+    "roots(Tensor A, float[] coefficients, bool tight, bool root, bool inverse_root,"
+    " bool mended=False) -> Tensor[]",
     _on_cpu,
     _on_cuda,
     _fake,

@@ -36,6 +36,8 @@ def coupled_iteration(
     Y_pointer,
     Z_pointer,
     coefficients,
+    center,
+    limit,
     STEPS: tl.constexpr,
     TIGHT: tl.constexpr,
     QUINTIC: tl.constexpr,
@@ -64,11 +66,11 @@ def coupled_iteration(
     Z = plus_identity(coefficients[1] * Y, coefficients[0], n, SIZE)
     if QUINTIC:
         Z += coefficients[2] * W2
-    size_of_W = square_sum(Y)
+    size_of_W = square_sum(plus_identity(Y, -center, n, SIZE))
     Y = dot(Y, Z, PRECISION)
     for k in range(1, STEPS):
         W = dot(Z, Y, PRECISION)
-        size_of_W = square_sum(W)
+        size_of_W = square_sum(plus_identity(W, -center, n, SIZE))
         q = entry(coefficients, k, STEPS, 1)
         Q = plus_identity(q * W, entry(coefficients, k, STEPS, 0), n, SIZE)
         if QUINTIC:
@@ -76,7 +78,7 @@ def coupled_iteration(
         Y = dot(Y, Q, PRECISION)
         Z = dot(Q, Z, PRECISION)
     if TIGHT:  # an eigenvalue that has left [0, 1] was negative
-        scale = tl.where(size_of_W <= n + 16, scale, float("nan"))
+        scale = tl.where(size_of_W <= limit, scale, float("nan"))
         root = tl.sqrt(scale)
         Y = root * Y
         Z = Z / root

@@ -10,6 +10,14 @@ PRECISION = "tf32x3"
 FLOOR = torch.finfo(torch.float32).tiny ** 0.375
 
 
+def limit_of_last(n: int, mended: bool) -> tuple[float, float]:
+    """``h`` and ``b``: a matrix has no root where its last ``W`` has ``‖W - h I‖² > b``.
+
+    As :meth:`~.roots.LastStep.stray` says if it shall be mended, as the plain lines else.
+    """
+    return (0.5, 0.25 + 0.26 * n) if mended else (0.0, n + 16.0)
+
+
 def strided(A: Tensor | None) -> tuple[Tensor | None, tuple[int, ...]]:
     """A batch of one dimension, copied only where no strides describe it, and its strides."""
     if A is None:

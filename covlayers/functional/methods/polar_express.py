@@ -41,8 +41,9 @@ class PolarExpress(DirectMethod):
         lower: :math:`\ell`, in (0, 1]: a lower bound for :math:`\sqrt{\lambda_{\min} / c}`. The
             larger, the fewer steps. Default :math:`4\sqrt\epsilon` (1.4e-3 in float32), below which
             an eigenvalue is rounding noise. A negative eigenvalue beyond that noise diverges. On a
-            CPU such a matrix is computed as :class:`Eigh` does; elsewhere, and in a compiled graph,
-            it gives NaN.
+            CPU such a matrix is computed as :class:`Eigh` does; in float32 and up to 512 rows on a
+            GPU with Triton, by its positive part, unless that is more than 1% away. Elsewhere, and
+            in a compiled graph without a kernel, it gives NaN.
         iterations: steps, at least 1; by default as many as ``lower`` needs for full precision
             (7 in float32).
 
@@ -104,7 +105,8 @@ class PolarExpress(DirectMethod):
 
     def _iterated(self, A: Tensor, root: bool, inverse_root: bool) -> Roots | LastStep:
         quintics = self._quintics[A.dtype]
-        return iterated_roots(A, quintics, tight=True, root=root, inverse_root=inverse_root)
+        wanted = {"root": root, "inverse_root": inverse_root}
+        return iterated_roots(A, quintics, tight=True, mended=self.iterations is None, **wanted)
 
     def _apart(self, A: Tensor, stray: Tensor) -> Roots:
         """The roots by the iteration, but through the spectrum for ``stray`` matrices."""
