@@ -49,13 +49,13 @@ def main() -> None:
         found = range(1, len(A) - 2)
         inverse = torch.linalg.matrix_norm(F.invsqrtm(A, method="eigh"))
         for index, expected in zip(found, F.sqrtm(A[found], method="eigh"), strict=True):
-            # An eigenvalue of zero is known to a rounding. Measured: 0.5 of that.
+            # An eigenvalue of zero is known to a rounding. Measured: 0.6 of that.
             records.append((f"sqrtm n={n}", error(Y[index], expected.double()), EPS**0.5))
-            # What divides by a rounding has its size and no digits. Measured: 0.6 to 1.2.
+            # What divides by a rounding has its size and no digits. Measured: 0.7 to 1.4.
             ratio = torch.linalg.matrix_norm(Z[index]) / inverse[index]
             records.append((f"invsqrtm n={n}", float(ratio.log().abs()), 0.7))
         g = weights_like(A)
-        for gY, gZ in ((g, None), (None, g), (g, g)):
+        for gY, gZ in ((g, None), (None, g)):
             X = launch.launch_root_gradient(Y, Z, gY, gZ, LOWER, DOUBLINGS)
             records.append((f"gradient n={n}", float((~X[:-2].isfinite()).sum()), 0.0))
 
@@ -74,15 +74,14 @@ def main() -> None:
             expected = [True, True, False, False, True, True]
             records.append((f"finite, n={n}", float(finite != expected), 0.0))
 
-    with patch.multiple(tuning, BLOCK_SIZE=128, BLOCK_DEPTH=128):
-        for n in SIZES:
+    for n in SIZES:
+        block = max(16, 1 << (n - 1).bit_length())
+        # with few programs each has several matrices
+        with patch.multiple(tuning, BLOCK_SIZE=block, BLOCK_DEPTH=block, MENDERS=2):
             check(n)
             check_others(n)
-        with patch.object(tuning, "MENDERS", 2):  # each has several matrices
-            check(5)
-            check_others(5)
-    with patch.multiple(tuning, BLOCK_SIZE=32, BLOCK_DEPTH=32):
-        check(33)
+    with patch.multiple(tuning, BLOCK_SIZE=16):
+        check(17)
     print(json.dumps(records))
 
 
