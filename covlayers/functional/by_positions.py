@@ -70,7 +70,8 @@ def share_and_base(
     r"""The :math:`\alpha` and :math:`b` of a shrinkage and an eps, the latter maybe ``(*, 1)``."""
     if shrinkage is None:
         return 1.0, eps
-    squares = x.var(-1, correction=0) if center else x.square().mean(-1)
+    # var warns where there is nothing
+    squares = x.var(-1, correction=0) if center and x.numel() else x.square().mean(-1)
     return 1.0 - shrinkage, eps + shrinkage * squares.mean(-1, keepdim=True)
 
 

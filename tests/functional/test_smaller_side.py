@@ -5,6 +5,7 @@ with torch 2.14: values 1e-6 and gradients 2e-6 in float32; between the sides in
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from itertools import product
 
@@ -201,6 +202,18 @@ def test_no_features_have_the_function_of_zero() -> None:
         assert torch.allclose(Y, full)
         (grad,) = torch.autograd.grad(Y.sum(), x)
         assert (grad == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 6, 3), (2, 0, 3)])
+def test_nothing_is_returned_for_nothing(shape: tuple[int, ...]) -> None:
+    for shrinkage, center in product((None, 0.3), (True, False)):
+        x = torch.ones(shape, requires_grad=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Y = F.covariance_function(x, shrinkage=shrinkage, center=center, side="positions")
+            (grad,) = torch.autograd.grad(Y.sum(), x)
+        assert Y.shape == (*shape[:2], shape[1])
+        assert grad.shape == shape
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
