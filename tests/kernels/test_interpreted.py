@@ -14,7 +14,7 @@ PROGRAMS = {
     "interpreted": 300,
     "interpreted_larger": 80,
     "interpreted_published": 150,
-    "interpreted_mending": 140,
+    "interpreted_mending": 120,
     "interpreted_symmetric_part": 70,
     "interpreted_cells": 300,
     "interpreted_batch": 100,
