@@ -28,10 +28,17 @@ def main() -> None:
     from covlayers.functional._iterations import launch
 
     def roots(
-        A: Tensor, steps: Sequence[Any], *, tight: bool, root: bool, inverse_root: bool
+        A: Tensor,
+        steps: Sequence[Any],
+        *,
+        tight: bool,
+        root: bool,
+        inverse_root: bool,
+        mended: bool = False,
     ) -> Roots:
         coefficients = [*chain.from_iterable(steps)]
-        return Roots(launch.launch_roots(A.detach(), coefficients, tight, root, inverse_root))
+        known = tight, root, inverse_root, mended
+        return Roots(launch.launch_roots(A.detach(), coefficients, *known))
 
     records: list[tuple[str, float, float]] = []
     with (
