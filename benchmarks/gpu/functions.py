@@ -1,6 +1,6 @@
 """The matrix functions beside the published ones, with the errors of both.
 
-A batch repeats a few matrices, whose float64 reference takes a CPU seconds where that of the whole
+A batch repeats a few matrices. A CPU computes their float64 reference in seconds, where the whole
 batch would take it a minute. No time depends on the values.
 """
 

@@ -41,7 +41,7 @@ PARTS: dict[str, Part] = {
 
 
 def of_shard(cases: Cases, shard: str) -> Cases:
-    """Every so many of the cases: ``1/6`` is the second of six shares."""
+    """One share of the cases, evenly spread: ``1/6`` is the second of six."""
     number, shards = map(int, shard.split("/"))
     return {name: cases[name] for name in islice(cases, number, None, shards)}
 

@@ -89,7 +89,7 @@ def verdicts(rows: Sequence[Row], *, judged: bool = True) -> Iterator[Row]:
 
     Args:
         rows: of the other parts.
-        judged: False where the sizes are not those of the promises.
+        judged: False where the sizes are others than promised.
     """
     found = {(row["part"], row["case"], row.get("what")): row for row in rows}
     for one in PROMISES:

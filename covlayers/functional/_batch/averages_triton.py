@@ -4,7 +4,7 @@ r"""Running averages moved towards the statistics of a batch, in place.
           \bar\Sigma \leftarrow \bar\Sigma + a \bigl( \tfrac n{n-1} \Sigma - \bar\Sigma \bigr)
 
 with :math:`a` the momentum, or one over the number of batches; nothing moves unless all variances
-are finite, which those of a mean that is not are not.
+are finite. Where a mean is not finite, neither is its variance.
 """
 
 # Triton has no types.

@@ -1,4 +1,4 @@
-"""The gradient of whitening as operators: sums in two steps, then that of the features."""
+"""The gradient of whitening as operators: sums in two steps, then the features' gradient."""
 
 import torch
 from torch import Tensor

@@ -23,7 +23,7 @@ from covlayers.functional._features.tile import gradient_trace, gram, inner, tot
 from covlayers.functional._iterations.tile import load, plus_identity, store
 
 PASSING = 5
-"""Matrices in the scratch memory beside those of the steps."""
+"""Matrices in the scratch memory that belong to no step."""
 
 
 @triton.jit

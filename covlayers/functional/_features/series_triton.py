@@ -1,7 +1,7 @@
 r"""The published approximants of the root of few positions, one program for each sample.
 
-Of :math:`f(A) = \sqrt s\, h(A/s)` with the Frobenius norm :math:`s` of :math:`A`, a matrix of
-eigenvalues :math:`b` and those of :math:`K + b I`, the side of the positions needs the divided
+Of :math:`f(A) = \sqrt s\, h(A/s)` with the Frobenius norm :math:`s` of :math:`A`, which has the
+eigenvalue :math:`b` and all of :math:`K + b I`, the side of the positions needs the divided
 difference :math:`T = f[b, K + b]`. With :math:`X = (K + b I)/s` and :math:`x = b/s`, Padé's is a
 sum of inverses and Taylor's a second Horner scheme beside the first:
 

@@ -35,8 +35,8 @@ def approximants_by_kernel(
     Args:
         A: the matrices; one with an eigenvalue below -1% of its norm gives NaN.
         of_root: the numbers :math:`c_k` for the root, none if it is not wanted.
-        of_inverse: those for the inverse root.
-        fractions: whether they are those of partial fractions.
+        of_inverse: the numbers for the inverse root, likewise.
+        fractions: whether the numbers describe partial fractions, and not a series.
     """
     if A.device.type == "cpu" or not fits(A):
         return None

@@ -1,6 +1,6 @@
 r"""The coupled iteration for root and inverse root, a launch a product, a program a block.
 
-The steps are those of :mod:`~.roots_triton`, with :math:`W` and :math:`Q` as they come: see
+It takes the steps of :mod:`~.roots_triton`, with :math:`W` and :math:`Q` as they come: see
 :mod:`~.cached_roots_triton`. ``state`` holds :math:`Y, Q, Z` of all matrices in this order, so that
 :math:`Y Q` and :math:`Q Z` are one product of ``state`` from the first and from the second.
 """

@@ -2,7 +2,7 @@ r"""The Smith iteration for the gradient of roots, one program a matrix of up to
 
 .. math:: Y X + X Y = R, \qquad R = g_Y - Z\, g_Z\, Z
 
-with the symmetric parts of the gradients. The steps are those of :mod:`~.smith_triton`, and the
+with the symmetric parts of the gradients. It takes the steps of :mod:`~.smith_triton`, and the
 first Newton step is a polynomial of :math:`s = Y/b`, whose square the bound :math:`b` has needed.
 """
 

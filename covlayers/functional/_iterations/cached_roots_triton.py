@@ -1,6 +1,6 @@
 r"""The coupled iteration for root and inverse root, one program a matrix of up to 128 rows.
 
-The steps are those of :mod:`~.roots_triton`.
+It takes the steps of :mod:`~.roots_triton`.
 
 Neither :math:`W` nor :math:`Q` may be made symmetric: of its rounding the iteration damps only what
 has the order of the factors :math:`Z Y`, and the rest grows at every step.

@@ -58,7 +58,7 @@ def _served(A: Tensor) -> bool:
 
 
 class _NewtonSchulz:
-    """The operator; its second derivative is that of the plain lines."""
+    """The operator; its second derivative goes through the plain lines."""
 
     @staticmethod
     def forward(A: Tensor, steps: int, root: bool, inverse_root: bool) -> tuple[Tensor, ...]:

@@ -35,7 +35,7 @@ def gradient_by_kernel(
 
 
 def right_hand_side(Z: Tensor | None, gY: Tensor | None, gZ: Tensor | None) -> Tensor:
-    """That of the equation, for symmetric gradients."""
+    """The right-hand side of the equation, for symmetric gradients."""
     if gZ is None:
         assert gY is not None
         return gY
