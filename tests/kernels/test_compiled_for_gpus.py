@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from covlayers.functional._base import tuning
 from covlayers.functional._iterations.launches import launches_of_root_gradient, launches_of_roots
 
 triton = pytest.importorskip("triton")  # torch brings it on Linux only
@@ -49,6 +50,8 @@ def launches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(triton.runtime.jit.JITFunction, "__getitem__", launcher)
     monkeypatch.setattr(torch.cuda, "device_of", lambda A: nullcontext())
+    team = pytest.importorskip("covlayers.functional._iterations.team")
+    monkeypatch.setattr(team, "multiprocessors", lambda device: 16)
     monkeypatch.setattr(triton.runtime.driver, "_active", NoGPU(request.param))
     return compiled
 
@@ -98,8 +101,9 @@ def test_compiles(n: int, name: str, launches: Any) -> None:
     for result in results if isinstance(results, list) else [results]:
         assert result.shape in ((3, n, n), (3, 1, 1))
         assert result.is_contiguous()
-    count = COUNTS.get(launch.__name__, lambda *_: 1)
-    assert len(launches) == count(*args)  # as the benchmarks count them
+    count = COUNTS.get(launch.__name__, lambda *_: 1)(*args)  # as the benchmarks count them
+    zeros = launch.__name__ in COUNTS and n > tuning.LARGEST_ON_CHIP  # which torch writes
+    assert len(launches) == count - zeros
     for kernel in {id(kernel): kernel for kernel in launches}.values():
         assert kernel.metadata.shared <= SHARED
         assert kernel.asm["cubin"]

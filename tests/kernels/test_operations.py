@@ -45,7 +45,7 @@ def all_of(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @each_root
-@pytest.mark.parametrize("n", [2, 16, 17, 33, 64, 65, 100, 128])
+@pytest.mark.parametrize("n", [2, 16, 17, 33, 64])
 def test_a_root_and_its_gradient_are_four(name: str, n: int) -> None:
     A = matrices(n).requires_grad_()
     result, forward = counted(lambda: ROOTS[name](A))
@@ -57,17 +57,14 @@ def test_a_root_and_its_gradient_are_four(name: str, n: int) -> None:
 
 
 @each_root
-@pytest.mark.parametrize("n", [129, 200, 512])
-def test_a_larger_root_takes_a_launch_for_each_product(name: str, n: int) -> None:
+@pytest.mark.parametrize("n", [65, 128, 129, 200, 512])
+def test_a_larger_root_takes_two_more_for_the_zeros_of_its_teams(name: str, n: int) -> None:
     A = matrices(n).requires_grad_()
     result, forward = counted(lambda: ROOTS[name](A))
     above = [torch.empty_like(A) for _ in all_of(result)]
     _, backward = counted(lambda: torch.autograd.grad(all_of(result), A, above))
-    assert forward == {"covlayers::symmetric_part": 1, "covlayers::roots": 2 + 6 * 3 + 1}
-    # the square, 5 Newton steps, Z g Z, V R V and 7 doublings
-    inverse = name != "sqrtm"
-    assert backward == {"covlayers::root_gradient": 1 + 5 + inverse + 1 + 7}
-    assert (forward + backward).total() <= 37
+    assert forward == {**FORWARD, "covlayers::roots": FORWARD["covlayers::roots"] + 1}
+    assert backward == {"covlayers::root_gradient": 2}
 
 
 def test_no_kernel_serves_the_largest() -> None:

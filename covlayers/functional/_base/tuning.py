@@ -66,12 +66,11 @@ in time, as no GPU was at hand; within it, a float32 root by products was as acc
 of the channels, or more so by up to four digits. With steep spectra and more positions it is not:
 49 of 64 channels lose a digit."""
 
-LARGEST_IN_CACHE, CACHED_WARPS = 128, 8
-"""The largest matrix that one program takes by itself, through the cache of the GPU, and its warps.
-Not measured yet, as no GPU was at hand; nor is any number below."""
+LARGEST_OF_TEAM = 512
+"""The largest matrix that a team of programs takes, which share its blocks out."""
 
-LARGEST_BLOCKED = 512
-"""The largest matrix that is computed by one launch for each product, a program for each block."""
+TEAMS_AT_ONCE = 4
+"""How many teams a GPU holds at least, one program to a multiprocessor: that bounds their size."""
 
 BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 16, 4, 3
 """The sides of a block of a result, the depth of a block of a factor, the warps of a program, and

@@ -12,6 +12,8 @@ The size of a matrix is known when a kernel is compiled: where blocks fill it, n
 import triton
 import triton.language as tl
 
+from covlayers.functional._iterations.tile import dot
+
 
 @triton.jit
 def block_places(row, column, n, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
@@ -78,7 +80,7 @@ def block_of_product(
     for k in range(0, n, DEPTH):
         rows = load_block(left, row, k, n, ROWS, DEPTH)
         columns = load_block(right, k, column, n, DEPTH, COLUMNS)
-        total = tl.dot(rows, columns, total, input_precision=PRECISION)
+        total = dot(rows, columns, PRECISION, total)
     return total
 
 
@@ -94,10 +96,3 @@ def largest_on_diagonal(matrix, n, floor, SIZE: tl.constexpr):
     places = tl.arange(0, SIZE)
     largest = tl.max(tl.load(matrix + places * (n + 1), mask=places < n, other=0.0), 0)
     return tl.where(largest > 0, largest, floor)
-
-
-@triton.jit
-def sum_of_parts(parts, number, SIZE: tl.constexpr):
-    """The sum of the ``number`` that the programs of an earlier launch have left."""
-    places = tl.arange(0, SIZE)
-    return tl.sum(tl.load(parts + places, mask=places < number, other=0.0), 0)

@@ -77,5 +77,14 @@ def fits_in_place(*tensors: Tensor) -> bool:
     )
 
 
+def multiprocessors(device: torch.device) -> int:
+    """How many the GPU has; 1 where there is none, so that every program is alone."""
+    return (
+        torch.cuda.get_device_properties(device).multi_processor_count
+        if device.type == "cuda"
+        else 1
+    )
+
+
 def _capable(device: torch.device) -> bool:
     return device.type == "cuda" and _TRITON and torch.cuda.get_device_properties(device).major >= 8

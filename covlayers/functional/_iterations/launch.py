@@ -9,8 +9,6 @@ from torch import Tensor
 
 from covlayers.functional._base import tuning
 from covlayers.functional._base.linalg import BEYOND_ROUNDING
-from covlayers.functional._iterations.blocked import blocked_gradient_of_roots, blocked_roots
-from covlayers.functional._iterations.cached import cached_gradient_of_roots, cached_roots
 from covlayers.functional._iterations.mending import mend_roots
 from covlayers.functional._iterations.newton import newton_steps
 from covlayers.functional._iterations.root_gradient_triton import root_gradient
@@ -19,6 +17,7 @@ from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
 from covlayers.functional._iterations.strided import PRECISION, limit_of_last, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
+from covlayers.functional._iterations.team import launch_gradient_by_team, launch_roots_by_team
 
 SMALLEST_TILE = 16  # of a product
 TILE_OF_LARGE = 32  # of a matrix that goes through a program tile by tile
@@ -34,10 +33,8 @@ def launch_roots(
 ) -> list[Tensor]:
     """The kernels of :func:`~.roots.iterated_roots`."""
     A = A.contiguous()
-    if A.shape[-1] <= tuning.LARGEST_ON_CHIP:
-        run = _roots_on_chip
-    else:
-        run = blocked_roots if A.shape[-1] > tuning.LARGEST_IN_CACHE else cached_roots
+    on_chip = A.shape[-1] <= tuning.LARGEST_ON_CHIP
+    run = _roots_on_chip if on_chip else launch_roots_by_team
     found = run(A, coefficients, tight, root, inverse_root, mended)
     if mended:
         mend_roots(A, coefficients, found, root, inverse_root)
@@ -65,9 +62,7 @@ def launch_root_gradient(
 ) -> Tensor:
     """The kernel of :func:`~.root_gradient.gradient_by_kernel`."""
     if Y.shape[-1] > tuning.LARGEST_ON_CHIP:
-        blocked = Y.shape[-1] > tuning.LARGEST_IN_CACHE
-        beyond = blocked_gradient_of_roots if blocked else cached_gradient_of_roots
-        return beyond(Y, Z, gY, gZ, lower, doublings)
+        return launch_gradient_by_team(Y, Z, gY, gZ, lower, doublings)
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
     gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)

@@ -24,7 +24,7 @@ def mend_roots(
     with torch.cuda.device_of(A):
         mend[(programs,)](
             *(A, found[0], found[0] if root else None, found[-1] if inverse_root else None),
-            *(A.new_empty(programs, 5, n, n), tuple(coefficients), *limit_of_last(n, True), count),
+            *(A.new_empty(programs, 6, n, n), tuple(coefficients), *limit_of_last(n, True), count),
             *(len(coefficients) // 3, root, inverse_root, n),
             LINE=line,
             SIZE=size,

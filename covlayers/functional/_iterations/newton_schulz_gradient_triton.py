@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._iterations.blocks_triton import largest_on_diagonal
-from covlayers.functional._iterations.cached_triton import (
+from covlayers.functional._iterations.team_triton import (
     inner_product,
     write_product,
     write_sum,
@@ -37,7 +37,7 @@ def newton_schulz_gradient(
     OF_ROOT: tl.constexpr,
     OF_INVERSE_ROOT: tl.constexpr,
     STEPS: tl.constexpr,
-    n,
+    n: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -54,48 +54,51 @@ def newton_schulz_gradient(
     dS = S + n * n
     T = dS + n * n
     U = T + n * n
+    alone = None, None, 0
     s = tl.load(s_pointer + number)
     root = tl.sqrt(s)
-    write_symmetric_part(A, n, 1, W, s, n, SIZE)
+    write_symmetric_part(A, n, 1, W, s, alone, 1, n, SIZE)
     if OF_ROOT:  # as y = B z
         gY += number * gY_strides[0]
-        write_symmetric_part(gY, gY_strides[1], gY_strides[2], S, 1 / root, n, SIZE)
-        write_product(W, S, S, T, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_symmetric_part(T, n, 1, dW, 1.0, n, SIZE)
+        write_symmetric_part(gY, gY_strides[1], gY_strides[2], S, 1 / root, alone, 1, n, SIZE)
+        write_product(W, S, T, alone, 1, n, SIZE, DEPTH, PRECISION)
+        write_symmetric_part(T, n, 1, dW, 1.0, alone, 1, n, SIZE)
     if OF_INVERSE_ROOT:
         gZ += number * gZ_strides[0]
-        write_symmetric_part(gZ, gZ_strides[1], gZ_strides[2], S, root, n, SIZE)
-        write_sum(S, dW, dW, 1.0, 1.0 if OF_ROOT else None, 0.0, n, SIZE)
-    write_sum(W, W, Z, -0.5, None, 1.5, n, SIZE)
-    write_sum(dW, dW, dZ, -0.5, None, 0.0, n, SIZE)
+        write_symmetric_part(gZ, gZ_strides[1], gZ_strides[2], S, root, alone, 1, n, SIZE)
+        write_sum(S, dW, alone, 1, n, SIZE, second=dW if OF_ROOT else None)
+    write_sum(W, Z, alone, 1, n, SIZE, alpha=-0.5, gamma=1.5)
+    write_sum(dW, dZ, alone, 1, n, SIZE, alpha=-0.5)
     for _ in range(1, STEPS):
-        write_product(W, W, W, S, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_product(dW, W, W, T, 2.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_symmetric_part(T, n, 1, dS, 1.0, n, SIZE)
-        write_product(dS, W, dW, T, 0.25, 2.25, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_product(S, dW, T, U, 0.25, 1.0, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_symmetric_part(U, n, 1, T, 1.0, n, SIZE)  # what is skew would grow
-        write_sum(T, dS, dW, 1.0, -1.5, 0.0, n, SIZE)
-        write_product(S, W, W, U, 0.25, 2.25, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_sum(U, S, W, 1.0, -1.5, 0.0, n, SIZE)
+        write_product(W, W, S, alone, 1, n, SIZE, DEPTH, PRECISION)
+        write_product(dW, W, T, alone, 1, n, SIZE, DEPTH, PRECISION, alpha=2.0)
+        write_symmetric_part(T, n, 1, dS, 1.0, alone, 1, n, SIZE)
+        write_product(
+            dS, W, T, alone, 1, n, SIZE, DEPTH, PRECISION, alpha=0.25, addend=dW, beta=2.25
+        )
+        write_product(S, dW, U, alone, 1, n, SIZE, DEPTH, PRECISION, alpha=0.25, addend=T)
+        write_symmetric_part(U, n, 1, T, 1.0, alone, 1, n, SIZE)  # what is skew would grow
+        write_sum(T, dW, alone, 1, n, SIZE, second=dS, beta=-1.5)
+        write_product(S, W, U, alone, 1, n, SIZE, DEPTH, PRECISION, alpha=0.25, addend=W, beta=2.25)
+        write_sum(U, W, alone, 1, n, SIZE, second=S, beta=-1.5)
         Q = S
-        write_sum(W, W, Q, -0.5, None, 1.5, n, SIZE)
-        write_product(Q, dZ, dZ, T, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_product(dW, Z, T, dZ, -0.5, 1.0, 0.0, n, SIZE, DEPTH, PRECISION)
-        write_product(Q, Z, Z, U, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+        write_sum(W, Q, alone, 1, n, SIZE, alpha=-0.5, gamma=1.5)
+        write_product(Q, dZ, T, alone, 1, n, SIZE, DEPTH, PRECISION)
+        write_product(dW, Z, dZ, alone, 1, n, SIZE, DEPTH, PRECISION, alpha=-0.5, addend=T)
+        write_product(Q, Z, U, alone, 1, n, SIZE, DEPTH, PRECISION)
         Z, U = U, Z
     # the inputs once more
-    write_symmetric_part(A, n, 1, W, s, n, SIZE)
+    write_symmetric_part(A, n, 1, W, s, alone, 1, n, SIZE)
     of_s = 0.0
     if OF_INVERSE_ROOT:
-        write_symmetric_part(gZ, gZ_strides[1], gZ_strides[2], S, root, n, SIZE)
+        write_symmetric_part(gZ, gZ_strides[1], gZ_strides[2], S, root, alone, 1, n, SIZE)
         of_s -= 0.5 * inner_product(S, Z, n, SIZE)
     if OF_ROOT:
-        write_symmetric_part(gY, gY_strides[1], gY_strides[2], S, 1 / root, n, SIZE)
-        write_product(S, Z, Z, T, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+        write_symmetric_part(gY, gY_strides[1], gY_strides[2], S, 1 / root, alone, 1, n, SIZE)
+        write_product(S, Z, T, alone, 1, n, SIZE, DEPTH, PRECISION)
         of_s += 0.5 * inner_product(T, W, n, SIZE)
-        write_sum(T, dZ, dZ, 1.0, 1.0, 0.0, n, SIZE)
+        write_sum(T, dZ, alone, 1, n, SIZE, second=dZ)
     of_s -= inner_product(dZ, W, n, SIZE)
     of_s = tl.where(largest_on_diagonal(W, n, 0.0, SIZE) > 0, of_s, 0.0)
-    write_symmetric_part(dZ, n, 1, T, s, n, SIZE)
-    write_sum(T, T, X, 1.0, None, of_s / s, n, SIZE)
+    write_symmetric_part(dZ, n, 1, T, s, alone, 1, n, SIZE)
+    write_sum(T, X, alone, 1, n, SIZE, gamma=of_s / s)

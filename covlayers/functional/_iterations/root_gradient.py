@@ -29,7 +29,7 @@ def gradient_by_kernel(
         doublings: as for that function.
     """
     given = [one for one in (Y, Z, gY, gZ) if one is not None]
-    if Y.device.type == "cpu" or not fits(*given, largest=tuning.LARGEST_BLOCKED):
+    if Y.device.type == "cpu" or not fits(*given, largest=tuning.LARGEST_OF_TEAM):
         return None
     return _operator(Y, Z, gY, gZ, lower, doublings)
 

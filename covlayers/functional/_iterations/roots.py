@@ -97,7 +97,7 @@ def iterated_roots(
         mended: whether kernels give a matrix that :attr:`LastStep.stray` finds the roots of its
             positive part where that is near, and NaN else.
     """
-    if A.device.type != "cpu" and fits(A, largest=tuning.LARGEST_BLOCKED):
+    if A.device.type != "cpu" and fits(A, largest=tuning.LARGEST_OF_TEAM):
         wanted = root, inverse_root, mended
         return Roots(_operator(A, [*chain.from_iterable(steps)], tight, *wanted))
     return plain(A, steps, tight=tight)
@@ -105,10 +105,8 @@ def iterated_roots(
 
 def explain_roots(A: Tensor) -> tuple[str, str] | None:
     """What runs in place of the plain lines and why, if anything does."""
-    if A.device.type == "cpu" or not fits(A, largest=tuning.LARGEST_BLOCKED):
+    if A.device.type == "cpu" or not fits(A, largest=tuning.LARGEST_OF_TEAM):
         return None
-    if A.shape[-1] > tuning.LARGEST_IN_CACHE:
-        return "a Triton kernel for each product", "the matrices are on a GPU and of medium size"
     return "one Triton kernel for all steps", "the matrices are small and on a GPU"
 
 

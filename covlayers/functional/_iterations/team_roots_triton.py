@@ -1,4 +1,4 @@
-r"""The coupled iteration for root and inverse root, one program a matrix of up to 128 rows.
+r"""The coupled iteration for root and inverse root, a team of programs a matrix.
 
 It takes the steps of :mod:`~.roots_triton`.
 
@@ -13,7 +13,8 @@ import triton
 import triton.language as tl
 
 from covlayers.functional._iterations.blocks_triton import largest_on_diagonal
-from covlayers.functional._iterations.cached_triton import (
+from covlayers.functional._iterations.team_triton import (
+    join,
     write_product,
     write_sum,
     write_symmetric_part,
@@ -22,11 +23,13 @@ from covlayers.functional._iterations.tile import TINY, entry, one_if_zero
 
 
 @triton.jit
-def cached_iteration(
+def roots_by_team(
     A_pointer,
     root_pointer,
     inverse_root_pointer,
     scratch_pointer,
+    meetings,
+    parts,
     coefficients,
     center,
     limit,
@@ -35,6 +38,7 @@ def cached_iteration(
     QUINTIC: tl.constexpr,
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
+    TEAM: tl.constexpr,
     n: tl.constexpr,
     LINE: tl.constexpr,
     SIZE: tl.constexpr,
@@ -42,13 +46,15 @@ def cached_iteration(
     PRECISION: tl.constexpr,
 ):
     """Root and inverse root of one matrix, each symmetric, where they are wanted."""
-    start = tl.program_id(0).to(tl.int64) * n * n
+    number, team = join(meetings, parts, TEAM)
+    start = number * n * n
     write_roots(
         A_pointer + start,
         root_pointer,
         inverse_root_pointer,
         start,
-        scratch_pointer + 4 * start,
+        scratch_pointer + 5 * start,
+        team,
         coefficients,
         center,
         limit,
@@ -57,6 +63,7 @@ def cached_iteration(
         QUINTIC,
         ROOT,
         INVERSE_ROOT,
+        TEAM,
         n,
         LINE,
         SIZE,
@@ -72,6 +79,7 @@ def write_roots(
     inverse_root_pointer,
     start,
     Y,
+    team,
     coefficients,
     center,
     limit,
@@ -80,47 +88,55 @@ def write_roots(
     QUINTIC: tl.constexpr,
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
+    TEAM: tl.constexpr,
     n: tl.constexpr,
     LINE: tl.constexpr,
     SIZE: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The roots of ``A`` at ``start``; ``Y`` has space for four matrices."""
+    """The roots of ``A`` at ``start``; ``Y`` has space for five matrices."""
     Z = Y + n * n
     W = Z + n * n
     Q = W + n * n
+    V = Q + n * n
     largest = largest_on_diagonal(A, n, TINY, LINE) if TIGHT else 1.0  # so no square overflows
-    write_symmetric_part(A, n, 1, Y, largest, n, SIZE)
+    write_symmetric_part(A, n, 1, Y, largest, team, TEAM, n, SIZE)
+    p, q, r = coefficients[0], coefficients[1], coefficients[2]
     scale = 1.0
     if QUINTIC:
-        size_of_W = write_product(Y, Y, Y, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
+        total = write_product(
+            Y, Y, W, team, TEAM, n, SIZE, DEPTH, PRECISION, SYMMETRIC=True, center=0.0
+        )
         if TIGHT:
-            scale = tl.sqrt(one_if_zero(tl.sqrt(size_of_W)))
-    p, q, r = coefficients[0], coefficients[1], coefficients[2]
-    write_sum(Y, W, Z, q / scale, r / (scale * scale) if QUINTIC else None, p, n, SIZE)
-    write_product(Y, Z, Y, W, 1 / scale, None, 0.0, n, SIZE, DEPTH, PRECISION)
-    Y, W = W, Y
+            scale = tl.sqrt(one_if_zero(tl.sqrt(total)))
+        r = r / (scale * scale)
+        write_sum(Y, Z, team, TEAM, n, SIZE, q / scale, W, r, p)
+    else:
+        write_sum(Y, Z, team, TEAM, n, SIZE, q, gamma=p)
+    write_product(Y, Z, V, team, TEAM, n, SIZE, DEPTH, PRECISION, alpha=1 / scale)
+    Y, V = V, Y
     size_of_W = 0.0
     for k in range(1, STEPS):
         p = entry(coefficients, k, STEPS, 0)
         q = entry(coefficients, k, STEPS, 1)
         if QUINTIC:
             r = entry(coefficients, k, STEPS, 2)
-            size_of_W = write_product(Z, Y, Z, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION, center)
-            write_product(W, W, W, Q, r, q, p, n, SIZE, DEPTH, PRECISION)
+            size_of_W = write_product(Z, Y, W, team, TEAM, n, SIZE, DEPTH, PRECISION, center=center)
+            write_product(W, W, Q, team, TEAM, n, SIZE, DEPTH, PRECISION, False, r, W, q, p)
         else:
-            write_product(Z, Y, Z, Q, q, None, p, n, SIZE, DEPTH, PRECISION)
-        if ROOT or k < STEPS - 1:
-            write_product(Y, Q, Y, W, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        if INVERSE_ROOT or k < STEPS - 1:
-            write_product(Q, Z, Q, Y, 1.0, None, 0.0, n, SIZE, DEPTH, PRECISION)
-        Y, Z, W = W, Y, Z
+            write_product(Z, Y, Q, team, TEAM, n, SIZE, DEPTH, PRECISION, alpha=q, gamma=p)
+        if k < STEPS - 1:
+            write_product(Y, Q, W, team, TEAM, n, SIZE, DEPTH, PRECISION, MEET=False)
+            write_product(Q, Z, V, team, TEAM, n, SIZE, DEPTH, PRECISION)
+            Y, Z, W, V = W, V, Y, Z
     root = 1.0
     if TIGHT:  # an eigenvalue that has left [0, 1] was negative
         root = tl.sqrt(largest) * tl.sqrt(scale)
         root = tl.where(size_of_W <= limit, root, float("nan"))
     if ROOT:
-        write_symmetric_part(Y, n, 1, root_pointer + start, 1 / root, n, SIZE)
+        Y_out = root_pointer + start
+        write_product(Y, Q, Y_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, root)
     if INVERSE_ROOT:
-        write_symmetric_part(Z, n, 1, inverse_root_pointer + start, root, n, SIZE)
+        Z_out = inverse_root_pointer + start
+        write_product(Q, Z, Z_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, 1 / root)
