@@ -70,7 +70,8 @@ def coupled_iteration(
     Y = dot(Y, Z, PRECISION)
     for k in range(1, STEPS):
         W = dot(Z, Y, PRECISION)
-        size_of_W = square_sum(plus_identity(W, -center, n, SIZE))
+        if k == STEPS - 1:
+            size_of_W = square_sum(plus_identity(W, -center, n, SIZE))
         q = entry(coefficients, k, STEPS, 1)
         Q = plus_identity(q * W, entry(coefficients, k, STEPS, 0), n, SIZE)
         if QUINTIC:
