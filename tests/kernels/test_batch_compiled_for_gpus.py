@@ -23,70 +23,65 @@ from covlayers.functional._batch.tiles import tiles  # noqa: E402
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 CAPABILITIES = (80, 90, 120)
 SHARED = 64 * 1024  # bytes; every such GPU has 99 KB. Measured: 49152 at most
-SPILLED = 64  # bytes of a thread on its stack. Measured: 16 at most, of the gradient of features
-C = 64
+SPILLED = 64  # bytes of a thread on its stack. Measured: 56 at most, of sums of blocks
+C, PARTS = 64, 256
 FLOATS, N, SCALAR = "*fp32", "i32", "fp32"
 STRIDES = ("i32", "i32", "constexpr")  # of contiguous features the last is 1
-TILE = launch._tile(tiles(2**16, 1, C))
-ROWS = launch._rows(C)
-PRODUCT = {"num_stages": 1}
-SUMS = {"num_stages": 2}
-KERNELS: dict[str, tuple[Any, list[Any], dict[str, Any], dict[str, int]]] = {
-    "sum_parts": (
-        statistics_triton.sum_parts,
-        [*3 * [FLOATS], N, N, STRIDES, N, N],
-        {"BLOCKS": 1, **TILE},
-        SUMS,
-    ),
+SUMS = {"RUN": 4, **launch._sums(tiles(2**16, 1, C))}
+PRODUCTS = {"RUN": 4, **launch._products(2**16, 1, C)[1]}
+COVARIANCE = {"ROWS": 1, "COLUMNS": launch.COLUMNS, **launch._taken(PARTS, launch.COLUMNS)}
+GRADIENT = {"ROWS": launch.ROWS, "SIDE": C, **launch._taken(PARTS, launch.ROWS * C)}
+PART = [*3 * [FLOATS], N, N, STRIDES, N, N]
+GRADIENT_PART = [*5 * [FLOATS], N, N, STRIDES, STRIDES, N, N]
+KERNELS: dict[str, tuple[Any, list[Any], dict[str, Any]]] = {
+    "sum_parts": (statistics_triton.sum_parts, PART, {"BLOCKS": 1, **SUMS}),
+    "sum_parts of blocks": (statistics_triton.sum_parts, PART, {"BLOCKS": 4, **SUMS}),
     "add_parts": (
         statistics_triton.add_parts,
         [*5 * [FLOATS], *4 * [N], SCALAR, SCALAR],
-        ROWS,
-        {},
+        COVARIANCE,
     ),
     "affine": (
         affine_triton.affine,
-        [*6 * [FLOATS], N, N, STRIDES, STRIDES, N, N],
-        TILE,
-        PRODUCT,
+        [*6 * [FLOATS], N, N, STRIDES, STRIDES, N],
+        PRODUCTS,
     ),
     "sum_gradient_parts": (
         gradient_triton.sum_gradient_parts,
-        [*5 * [FLOATS], N, N, STRIDES, STRIDES, N, N],
-        {"BLOCKS": 1, **TILE},
-        SUMS,
+        GRADIENT_PART,
+        {"BLOCKS": 4, **SUMS},
     ),
     "add_gradient_parts": (
         gradient_triton.add_gradient_parts,
         [*7 * [FLOATS], N, N],
-        {"SYMMETRIC": True, **ROWS},
-        {},
+        {"SYMMETRIC": True, **GRADIENT},
     ),
     "features_gradient": (
         gradient_triton.features_gradient,
-        [*8 * [FLOATS], N, N, STRIDES, STRIDES, STRIDES, N, N, SCALAR],
-        TILE,
-        PRODUCT,
+        [*8 * [FLOATS], N, N, STRIDES, STRIDES, STRIDES, N, SCALAR],
+        PRODUCTS,
     ),
     "move": (
         averages_triton.move,
         [FLOATS, FLOATS, "*i64", FLOATS, FLOATS, SCALAR, SCALAR, N, N],
         {"WIDTH": launch.MOVED},
-        {},
     ),
 }
+OPTIONS = "num_warps", "num_stages"
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_fits_on_the_chip(name: str, capability: int, tmp_path: Path) -> None:
-    kernel, types, constants, options = KERNELS[name]
+    kernel, types, sizes = KERNELS[name]
     places = [(i, 2) for i, one in enumerate(types) if one == STRIDES]
-    constants = constants | dict.fromkeys(places, 1)
-    options = {"num_warps": constants.pop("num_warps", 4), **options}
+    constants = {key: sizes[key] for key in sizes if key not in OPTIONS}
+    constants |= dict.fromkeys(places, 1)
+    options = {key: sizes[key] for key in OPTIONS if key in sizes}
     rest = ["constexpr"] * (len(kernel.arg_names) - len(types))
     signature = dict(zip(kernel.arg_names, [*types, *rest], strict=True))
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    aligned = {(i,): [["tt.divisibility", 16]] for i, one in enumerate(types) if one == FLOATS}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert compiled.metadata.shared <= SHARED
     cubin = tmp_path / "kernel.cubin"

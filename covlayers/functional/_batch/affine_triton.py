@@ -9,7 +9,13 @@ r"""The features of each group by a matrix of its own, from the read to the writ
 import triton
 import triton.language as tl
 
-from covlayers.functional._batch.features_triton import load_centered, load_channels, pointers
+from covlayers.functional._batch.features_triton import (
+    load_centered,
+    load_channels,
+    pointers,
+    within,
+)
+from covlayers.functional._iterations.tile import dot
 
 
 @triton.jit
@@ -25,29 +31,33 @@ def affine(
     strides,
     y_strides,
     c,
-    tiles,
+    RUN: tl.constexpr,
     SIDE: tl.constexpr,
+    DEPTH: tl.constexpr,
     WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Some positions of some channels of one group; scale and shift may be None."""
-    tile, group = tl.program_id(0) % tiles, tl.program_id(0) // tiles
-    rows = tl.program_id(1) * SIDE + tl.arange(0, SIDE)
-    positions = tile * WIDTH + tl.arange(0, WIDTH)
-    y = tl.zeros([SIDE, WIDTH], tl.float32)
-    for start in range(0, c, SIDE):
-        inner = start + tl.arange(0, SIDE)
-        known = (rows < c)[:, None] & (inner < c)[None, :]
-        entries = group.to(tl.int64) * c * c + rows[:, None] * c + inner[None, :]
-        W = tl.load(W_pointer + entries, mask=known, other=0.0).to(tl.float32)
-        mean = load_channels(mean_pointer, group * c + inner, inner < c)
-        inside = (inner < c)[:, None] & (positions < n)[None, :]
-        z = load_centered(x_pointer, group * c + inner, positions, inside, M, strides, mean)
-        y += tl.dot(W, z, input_precision=PRECISION)
-    channels = group * c + rows
+    group = tl.program_id(2)
+    columns = tl.program_id(1) * SIDE + tl.arange(0, SIDE)
+    known_columns = columns < c
+    positions = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
+    W_pointer += group.to(tl.int64) * c * c
+    y = tl.zeros([WIDTH, SIDE], tl.float32)
+    for start in range(0, c, DEPTH):
+        inner = start + tl.arange(0, DEPTH)
+        known = inner < c
+        mean = load_channels(mean_pointer, group * c + inner, known)
+        inside = within(known, positions, n, RUN)
+        z = load_centered(x_pointer, group * c + inner, positions, inside, M, strides, mean, RUN)
+        entries = columns[None, :] * c + inner[:, None]
+        W = tl.load(W_pointer + entries, mask=known[:, None] & known_columns[None, :], other=0.0)
+        y = dot(tl.trans(z), W.to(tl.float32), PRECISION, y)
+    channels = group * c + columns
     if weight_pointer is not None:
-        y *= load_channels(weight_pointer, channels, rows < c)[:, None]
+        y *= load_channels(weight_pointer, channels, known_columns)[None, :]
     if bias_pointer is not None:
-        y += load_channels(bias_pointer, channels, rows < c)[:, None]
-    inside = (rows < c)[:, None] & (positions < n)[None, :]
-    tl.store(pointers(y_pointer, channels, positions, M, y_strides), y, mask=inside)
+        y += load_channels(bias_pointer, channels, known_columns)[None, :]
+    inside = within(known_columns, positions, n, RUN)
+    places = pointers(y_pointer, channels, positions, M, y_strides, RUN)
+    tl.store(places, tl.trans(y), mask=inside)

@@ -2,7 +2,8 @@
 
 Position ``p`` is position ``p % M`` of sample ``p // M``; three strides place it in memory, so a
 batch may be contiguous, channels last or broadcast. Channels and positions that are not there are
-zero.
+zero. ``RUN`` positions, from a multiple of it on, are neighbours in memory, and all there or none:
+they are read at once.
 """
 
 # Triton has no types.
@@ -13,25 +14,37 @@ import triton.language as tl
 
 
 @triton.jit
-def pointers(start, channels, positions, M, strides):
+def pointers(start, channels, positions, M, strides, RUN: tl.constexpr):
     """Where the features of channels and positions lie, as a tile."""
-    sample = (positions // M).to(tl.int64)
-    place = (positions % M).to(tl.int64)
-    along = sample * strides[0] + place * strides[2]
-    return start + channels[:, None].to(tl.int64) * strides[1] + along[None, :]
+    sample = positions // M
+    place = positions - sample * M
+    along = sample.to(tl.int64) * strides[0] + place.to(tl.int64) * strides[2]
+    offsets = channels[:, None].to(tl.int64) * strides[1] + along[None, :]
+    if RUN > 1:
+        offsets = tl.max_contiguous(tl.multiple_of(offsets, (1, RUN)), (1, RUN))
+    return start + offsets
 
 
 @triton.jit
-def load(start, channels, positions, inside, M, strides):
+def within(known, positions, n, RUN: tl.constexpr):
+    """Which entries of a tile there are."""
+    inside = positions < n
+    if RUN > 1:
+        inside = tl.max_constancy(inside, RUN)
+    return known[:, None] & inside[None, :]
+
+
+@triton.jit
+def load(start, channels, positions, inside, M, strides, RUN: tl.constexpr):
     """A tile of features."""
-    tile = tl.load(pointers(start, channels, positions, M, strides), mask=inside, other=0.0)
-    return tile.to(tl.float32)
+    places = pointers(start, channels, positions, M, strides, RUN)
+    return tl.load(places, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
-def load_centered(start, channels, positions, inside, M, strides, mean):
+def load_centered(start, channels, positions, inside, M, strides, mean, RUN: tl.constexpr):
     """A tile of features less a mean for each channel."""
-    tile = load(start, channels, positions, inside, M, strides)
+    tile = load(start, channels, positions, inside, M, strides, RUN)
     return tl.where(inside, tile - mean[:, None], 0.0)
 
 

@@ -21,7 +21,9 @@ from covlayers.functional._batch.features_triton import (
     load_centered,
     load_channels,
     pointers,
+    within,
 )
+from covlayers.functional._iterations.tile import dot
 
 
 @triton.jit
@@ -38,6 +40,7 @@ def sum_gradient_parts(
     c,
     tiles,
     BLOCKS: tl.constexpr,
+    RUN: tl.constexpr,
     SIDE: tl.constexpr,
     WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -50,18 +53,18 @@ def sum_gradient_parts(
     known_rows, known_columns = rows < c, columns < c
     positions = part * tiles * WIDTH + tl.arange(0, WIDTH)
     mean = load_channels(mean_pointer, group * c + columns, known_columns)
-    total = tl.zeros([SIDE], tl.float32)
+    totals = tl.zeros([SIDE, WIDTH], tl.float32)
     product = tl.zeros([SIDE, SIDE], tl.float32)
     for _ in range(tiles):
-        inside = known_rows[:, None] & (positions < n)[None, :]
-        g = load(g_pointer, group * c + rows, positions, inside, M, g_strides)
-        beside = known_columns[:, None] & (positions < n)[None, :]
-        z = load_centered(x_pointer, group * c + columns, positions, beside, M, strides, mean)
-        total += tl.sum(g, 1)
-        product += tl.dot(g, tl.trans(z), input_precision=PRECISION)
+        inside = within(known_rows, positions, n, RUN)
+        g = load(g_pointer, group * c + rows, positions, inside, M, g_strides, RUN)
+        beside = within(known_columns, positions, n, RUN)
+        z = load_centered(x_pointer, group * c + columns, positions, beside, M, strides, mean, RUN)
+        totals += g
+        product = dot(g, tl.trans(z), PRECISION, product)
         positions += WIDTH
     place = (part * groups + group).to(tl.int64) * c
-    tl.store(total_pointer + place + rows, total, mask=known_rows & (j == 0))
+    tl.store(total_pointer + place + rows, tl.sum(totals, 1), mask=known_rows & (j == 0))
     entries = place * c + rows[:, None] * c + columns[None, :]
     known = known_rows[:, None] & known_columns[None, :]
     tl.store(product_pointer + entries, product, mask=known)
@@ -87,33 +90,36 @@ def add_gradient_parts(
     group, groups = tl.program_id(1), tl.num_programs(1)
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, SIDE)
     known_rows = rows < c
-    known = known_rows[:, None] & (columns < c)[None, :]
-    entries = rows[:, None] * c + columns[None, :]
-    total = tl.zeros([ROWS], tl.float32)
-    product = tl.zeros([ROWS, SIDE], tl.float32)
-    transposed = product
+    known = (columns < c)[:, None] & known_rows[None, :]
+    entries = rows[None, :] * c + columns[:, None]
+    across = columns[:, None] * c + rows[None, :]
+    totals = tl.zeros([ROWS, TAKEN], tl.float32)
+    products = tl.zeros([SIDE, ROWS, TAKEN], tl.float32)
+    transposed = products
     for index in range(0, parts, TAKEN):
         part = index + tl.arange(0, TAKEN)
         place = (part.to(tl.int64) * groups + group) * c
-        beside = (part < parts)[:, None] & known_rows[None, :]
-        own = tl.load(part_total_pointer + place[:, None] + rows[None, :], mask=beside, other=0.0)
-        total += tl.sum(own, 0)
-        inside = (part < parts)[:, None, None] & known[None, :, :]
-        start = part_product_pointer + (place * c)[:, None, None]
-        product += tl.sum(tl.load(start + entries[None, :, :], mask=inside, other=0.0), 0)
+        beside = known_rows[:, None] & (part < parts)[None, :]
+        start = part_total_pointer + place[None, :]
+        totals += tl.load(start + rows[:, None], mask=beside, other=0.0)
+        inside = known[:, :, None] & (part < parts)[None, None, :]
+        start = part_product_pointer + (place * c)[None, None, :]
+        products += tl.load(start + entries[:, :, None], mask=inside, other=0.0)
         if SYMMETRIC:
-            across = (columns[None, :] * c + rows[:, None])[None, :, :]
-            transposed += tl.sum(tl.load(start + across, mask=inside, other=0.0), 0)
+            transposed += tl.load(start + across[:, :, None], mask=inside, other=0.0)
+    product = tl.sum(products, 2)
     channels = group * c + rows
-    tl.store(total_pointer + channels, total, mask=known_rows)
+    tl.store(total_pointer + channels, tl.sum(totals, 1), mask=known_rows)
     entries += group.to(tl.int64) * c * c
     if weight_pointer is not None:
         W = tl.load(W_pointer + entries, mask=known, other=0.0)
-        tl.store(gweight_pointer + channels, tl.sum(product * W, 1), mask=known_rows)
-        product *= load_channels(weight_pointer, channels, known_rows)[:, None]
-        transposed *= load_channels(weight_pointer, group * c + columns, columns < c)[None, :]
+        tl.store(gweight_pointer + channels, tl.sum(product * W, 0), mask=known_rows)
+        product *= load_channels(weight_pointer, channels, known_rows)[None, :]
     if SYMMETRIC:
-        product += transposed
+        other = tl.sum(transposed, 2)
+        if weight_pointer is not None:
+            other *= load_channels(weight_pointer, group * c + columns, columns < c)[:, None]
+        product += other
     tl.store(gW_pointer + entries, product, mask=known)
 
 
@@ -133,34 +139,38 @@ def features_gradient(
     strides,
     gx_strides,
     c,
-    tiles,
     share,
+    RUN: tl.constexpr,
     SIDE: tl.constexpr,
+    DEPTH: tl.constexpr,
     WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Some positions of some channels of one group."""
-    tile, group = tl.program_id(0) % tiles, tl.program_id(0) // tiles
-    rows = tl.program_id(1) * SIDE + tl.arange(0, SIDE)
-    positions = tile * WIDTH + tl.arange(0, WIDTH)
-    gx = tl.zeros([SIDE, WIDTH], tl.float32)
+    group = tl.program_id(2)
+    columns = tl.program_id(1) * SIDE + tl.arange(0, SIDE)
+    known_columns = columns < c
+    positions = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     corner = group.to(tl.int64) * c * c
-    for start in range(0, c, SIDE):
-        inner = start + tl.arange(0, SIDE)
+    gx = tl.zeros([WIDTH, SIDE], tl.float32)
+    for start in range(0, c, DEPTH):
+        inner = start + tl.arange(0, DEPTH)
+        known = inner < c
         channels = group * c + inner
-        known = (rows < c)[:, None] & (inner < c)[None, :]
-        inside = (inner < c)[:, None] & (positions < n)[None, :]
-        transposed = corner + inner[None, :] * c + rows[:, None]
-        W = tl.load(W_pointer + transposed, mask=known, other=0.0)
-        total = share * load_channels(total_pointer, channels, inner < c)
-        g = load_centered(g_pointer, channels, positions, inside, M, g_strides, total)
+        inside = within(known, positions, n, RUN)
+        both = known[:, None] & known_columns[None, :]
+        total = share * load_channels(total_pointer, channels, known)
+        g = load_centered(g_pointer, channels, positions, inside, M, g_strides, total, RUN)
+        entries = corner + inner[:, None] * c + columns[None, :]
+        W = tl.load(W_pointer + entries, mask=both, other=0.0)
         if weight_pointer is not None:
-            g *= load_channels(weight_pointer, channels, inner < c)[:, None]
-        gx += tl.dot(W, g, input_precision=PRECISION)
-        H = tl.load(H_pointer + corner + rows[:, None] * c + inner[None, :], mask=known, other=0.0)
-        mean = load_channels(mean_pointer, channels, inner < c)
-        z = load_centered(x_pointer, channels, positions, inside, M, strides, mean)
-        gx += tl.dot(share * H, z, input_precision=PRECISION)
-    inside = (rows < c)[:, None] & (positions < n)[None, :]
-    start = pointers(gx_pointer, group * c + rows, positions, M, gx_strides)
-    tl.store(start, gx, mask=inside)
+            W *= load_channels(weight_pointer, channels, known)[:, None]
+        gx = dot(tl.trans(g), W, PRECISION, gx)
+        mean = load_channels(mean_pointer, channels, known)
+        z = load_centered(x_pointer, channels, positions, inside, M, strides, mean, RUN)
+        entries = corner + columns[None, :] * c + inner[:, None]
+        H = tl.load(H_pointer + entries, mask=both, other=0.0)
+        gx = dot(tl.trans(z), share * H, PRECISION, gx)
+    inside = within(known_columns, positions, n, RUN)
+    places = pointers(gx_pointer, group * c + columns, positions, M, gx_strides, RUN)
+    tl.store(places, tl.trans(gx), mask=inside)

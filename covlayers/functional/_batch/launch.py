@@ -1,5 +1,6 @@
 """The launches of the kernels of a batch, one each."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,10 +14,14 @@ from covlayers.functional._batch.gradient_triton import (
     sum_gradient_parts,
 )
 from covlayers.functional._batch.statistics_triton import add_parts, sum_parts
-from covlayers.functional._batch.tiles import Tiles, power_of_two, tiles
+from covlayers.functional._batch.tiles import LARGEST_SIDE, Tiles, power_of_two, tiles
 from covlayers.functional._iterations.strided import PRECISION
 
-ROWS, TAKEN = 4, 2**12  # rows of a program that adds up parts, and entries that it reads at once
+STAGES = 3  # tiles on their way to a program that sums them
+WIDTH, DEPTH = 64, 32  # positions and inner channels of a tile of features times a matrix
+ROWS, COLUMNS = 2, 32  # of a program that adds up parts: of a gradient, of a covariance's row
+TAKEN, ADDERS = 2**13, 8  # entries that it reads at once, and its warps
+LONGEST_RUN = 16  # positions that one read may take, of the smallest dtype
 MOVED, MOVERS = 2**10, 64  # entries that a program moves at once, and programs at most
 
 
@@ -26,8 +31,8 @@ def launch_sum_parts(x: Tensor, means: Tensor, scatters: Tensor) -> None:
     _, groups, c, _ = scatters.shape
     cut = tiles(n, groups, c)
     grid = cut.parts, cut.blocks * (cut.blocks + 1) // 2, groups
-    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks
-    _launch(sum_parts, grid, *args, **_tile(cut), num_stages=2)
+    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks, _run(M, x.stride())
+    _launch(sum_parts, grid, *args, **_sums(cut))
 
 
 def launch_add_parts(
@@ -41,7 +46,9 @@ def launch_add_parts(
     """Mean ``(C,)``, covariance and regularised covariance ``(G, c, c)``."""
     parts, groups, c, _ = scatters.shape
     args = means, scatters, *outputs, n, parts, tiles(n, groups, c).positions, c, eps, shrinkage
-    _launch(add_parts, (-(-c // ROWS), groups), *args, **_rows(c))
+    columns = min(power_of_two(c), max(COLUMNS, TAKEN // _padded(parts)))
+    grid = c, groups, -(-c // columns)
+    _launch(add_parts, grid, *args, 1, columns, **_taken(parts, columns))
 
 
 def launch_affine(
@@ -50,9 +57,11 @@ def launch_affine(
     """The output."""
     x, n, M = rows(x)
     groups, c, _ = W.shape
-    cut = tiles(n, groups, c)
-    args = x, W, mean, weight, bias, y, n, M, x.stride(), strides(y), c, cut.all
-    _launch(affine, (cut.all * groups, cut.blocks), *args, **_tile(cut), num_stages=1)
+    y_strides = strides(y)
+    args = x, W, mean, weight, bias, y, n, M, x.stride(), y_strides, c
+    run = _run(M, x.stride(), y_strides)
+    grid, sizes = _products(n, groups, c)
+    _launch(affine, grid, *args, run, **sizes)
 
 
 def launch_sum_gradient_parts(
@@ -64,7 +73,7 @@ def launch_sum_gradient_parts(
     cut = tiles(n, groups, c)
     args = g, x, mean, totals, products, n, M, g.stride(), x.stride(), c, cut.each, cut.blocks
     grid = cut.parts, cut.blocks**2, groups
-    _launch(sum_gradient_parts, grid, *args, **_tile(cut), num_stages=2)
+    _launch(sum_gradient_parts, grid, *args, _run(M, g.stride(), x.stride()), **_sums(cut))
 
 
 def launch_add_gradient_parts(
@@ -78,7 +87,9 @@ def launch_add_gradient_parts(
     """The sums over all positions, the gradients of the scale and of ``W``."""
     parts, groups, c, _ = products.shape
     args = totals, products, W, weight, *outputs, parts, c, symmetric
-    _launch(add_gradient_parts, (-(-c // ROWS), groups), *args, **_rows(c))
+    side = power_of_two(c)
+    sizes = _taken(parts, ROWS * side)
+    _launch(add_gradient_parts, (-(-c // ROWS), groups), *args, ROWS, side, **sizes)
 
 
 def launch_features_gradient(
@@ -95,10 +106,10 @@ def launch_features_gradient(
     """The gradient of ``x``."""
     (g, n, M), (x, *_) = rows(grad), rows(x)
     groups, c, _ = W.shape
-    cut = tiles(n, groups, c)
-    args = g, x, W, weight, mean, total, gcov, gx, n, M, g.stride(), x.stride(), strides(gx)
-    grid = cut.all * groups, cut.blocks
-    _launch(features_gradient, grid, *args, c, cut.all, share, **_tile(cut), num_stages=1)
+    all_strides = g.stride(), x.stride(), strides(gx)
+    args = g, x, W, weight, mean, total, gcov, gx, n, M, *all_strides, c, share
+    grid, sizes = _products(n, groups, c)
+    _launch(features_gradient, grid, *args, _run(M, *all_strides), **sizes)
 
 
 def launch_move(
@@ -127,14 +138,31 @@ def strides(y: Tensor) -> tuple[int, ...]:
     return y.view(*y.shape[:2], -1).stride()
 
 
-def _tile(cut: Tiles) -> dict[str, Any]:
+def _run(M: int, *all_strides: tuple[int, ...]) -> int:
+    """How many positions, from each multiple of it on, are neighbours in every tensor."""
+    if any(along != 1 for _, _, along in all_strides):
+        return 1
+    return math.gcd(LONGEST_RUN, M, *(step for two in all_strides for step in two[:2]))
+
+
+def _sums(cut: Tiles) -> dict[str, Any]:
     sizes = {"SIDE": cut.side, "WIDTH": cut.width, "PRECISION": PRECISION}
-    return sizes | {"num_warps": 8 if cut.side == 64 else 4}
+    return sizes | {"num_warps": 4, "num_stages": STAGES}
 
 
-def _rows(c: int) -> dict[str, Any]:
-    side = power_of_two(c)
-    return {"ROWS": ROWS, "SIDE": side, "TAKEN": max(1, TAKEN // (ROWS * side))}
+def _products(n: int, groups: int, c: int) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    side = min(LARGEST_SIDE, power_of_two(c))
+    width = WIDTH * LARGEST_SIDE // side
+    sizes = {"SIDE": side, "DEPTH": min(DEPTH, side), "WIDTH": width, "PRECISION": PRECISION}
+    return (-(-n // width), -(-c // side), groups), sizes | {"num_warps": 4, "num_stages": 1}
+
+
+def _taken(parts: int, entries: int) -> dict[str, Any]:
+    return {"TAKEN": min(max(1, TAKEN // entries), _padded(parts)), "num_warps": ADDERS}
+
+
+def _padded(parts: int) -> int:
+    return 1 << (parts - 1).bit_length()
 
 
 def _launch(kernel: Any, grid: tuple[int, ...], *args: Any, **sizes: Any) -> None:

@@ -25,7 +25,9 @@ from covlayers.functional._batch.features_triton import (
     load_centered,
     load_channels,
     lower_pair,
+    within,
 )
+from covlayers.functional._iterations.tile import dot
 
 
 @triton.jit
@@ -39,6 +41,7 @@ def sum_parts(
     c,
     tiles,
     BLOCKS: tl.constexpr,
+    RUN: tl.constexpr,
     SIDE: tl.constexpr,
     WIDTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -51,32 +54,32 @@ def sum_parts(
     known_rows, known_columns = rows < c, columns < c
     start = part * tiles * WIDTH
     positions = start + tl.arange(0, WIDTH)
-    inside = known_rows[:, None] & (positions < n)[None, :]
-    first = load(x_pointer, group * c + rows, positions, inside, M, strides)
+    inside = within(known_rows, positions, n, RUN)
+    first = load(x_pointer, group * c + rows, positions, inside, M, strides, RUN)
     shift = tl.sum(first, 1) / tl.minimum(n - start, WIDTH)
     other_shift = shift
     if BLOCKS > 1:
-        beside = known_columns[:, None] & (positions < n)[None, :]
-        first = load(x_pointer, group * c + columns, positions, beside, M, strides)
+        beside = within(known_columns, positions, n, RUN)
+        first = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
         other_shift = tl.sum(first, 1) / tl.minimum(n - start, WIDTH)
-    total = tl.zeros([SIDE], tl.float32)
-    other_total = total
+    totals = tl.zeros([SIDE, WIDTH], tl.float32)
+    other_totals = totals
     scatter = tl.zeros([SIDE, SIDE], tl.float32)
     for _ in range(tiles):
-        inside = known_rows[:, None] & (positions < n)[None, :]
-        z = load_centered(x_pointer, group * c + rows, positions, inside, M, strides, shift)
-        total += tl.sum(z, 1)
+        inside = within(known_rows, positions, n, RUN)
+        z = load_centered(x_pointer, group * c + rows, positions, inside, M, strides, shift, RUN)
+        totals += z
         other = z
         if BLOCKS > 1:
-            beside = known_columns[:, None] & (positions < n)[None, :]
+            beside = within(known_columns, positions, n, RUN)
             other = load_centered(
-                x_pointer, group * c + columns, positions, beside, M, strides, other_shift
+                x_pointer, group * c + columns, positions, beside, M, strides, other_shift, RUN
             )
-            other_total += tl.sum(other, 1)
-        scatter += tl.dot(z, tl.trans(other), input_precision=PRECISION)
+            other_totals += other
+        scatter = dot(z, tl.trans(other), PRECISION, scatter)
         positions += WIDTH
-    if BLOCKS == 1:
-        other_total = total
+    total = tl.sum(totals, 1)
+    other_total = total if BLOCKS == 1 else tl.sum(other_totals, 1)
     count = tl.minimum(n - start, tiles * WIDTH)
     scatter -= total[:, None] * (other_total / count)[None, :]
     place = (part * groups + group).to(tl.int64) * c
@@ -105,60 +108,78 @@ def add_parts(
     eps,
     shrinkage,
     ROWS: tl.constexpr,
-    SIDE: tl.constexpr,
+    COLUMNS: tl.constexpr,
     TAKEN: tl.constexpr,
 ):
-    """Some rows of the covariance of one group, of parts of ``each`` positions."""
-    group, groups = tl.program_id(1), tl.num_programs(1)
-    rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, SIDE)
+    """A block of the covariance of one group, of parts of ``each`` positions."""
+    group = tl.program_id(1)
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    columns = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     known_rows, known_columns = rows < c, columns < c
-    mean = _mean(part_mean_pointer, columns, known_columns, n, parts, each, group, c, TAKEN)
-    mean_row = _mean(part_mean_pointer, rows, known_rows, n, parts, each, group, c, TAKEN)
+    of_all = part_mean_pointer, n, parts, each, group, c
+    mean = _mean(of_all, columns, known_columns, TAKEN)
+    mean_row = _mean(of_all, rows, known_rows, TAKEN)
     first = load_channels(part_mean_pointer, group * c + rows, known_rows)
-    tl.store(mean_pointer + group * c + rows, first + mean_row, mask=known_rows)
-    scatter = tl.zeros([ROWS, SIDE], tl.float32)
-    trace = 0.0
+    once = known_rows & (tl.program_id(2) == 0)
+    tl.store(mean_pointer + group * c + rows, first + mean_row, mask=once)
+    scatters = tl.zeros([TAKEN, ROWS, COLUMNS], tl.float32)
     entries = rows[:, None] * c + columns[None, :]
     known = known_rows[:, None] & known_columns[None, :]
     for index in range(0, parts, TAKEN):
         part = index + tl.arange(0, TAKEN)
-        count = _count(part, n, parts, each)
-        e = _means(part_mean_pointer, part, columns, known_columns, parts, group, c)
-        e_row = _means(part_mean_pointer, part, rows, known_rows, parts, group, c)
+        count = _count(of_all, part)
+        e = _means(of_all, part, columns, known_columns)
+        e_row = _means(of_all, part, rows, known_rows)
         about = count * (e - mean[None, :])
-        corner = part_scatter_pointer + (part.to(tl.int64) * groups + group) * c * c
+        corner = part_scatter_pointer + _corner(of_all, part)
         inside = (part < parts)[:, None, None] & known[None, :, :]
         own = tl.load(corner[:, None, None] + entries[None, :, :], mask=inside, other=0.0)
-        scatter += tl.sum(own + (e_row - mean_row[None, :])[:, :, None] * about[:, None, :], 0)
-        if shrinkage is not None:
-            beside = (part < parts)[:, None] & known_columns[None, :]
-            own = tl.load(corner[:, None] + (columns * (c + 1))[None, :], mask=beside, other=0.0)
-            trace += tl.sum(own + about * (e - mean[None, :]))
-    cov = scatter / n
+        scatters += own + (e_row - mean_row[None, :])[:, :, None] * about[:, None, :]
+    cov = tl.sum(scatters, 0) / n
     place = group.to(tl.int64) * c * c + entries
     tl.store(cov_pointer + place, cov, mask=known)
     added = eps
     if shrinkage is not None:
         cov = (1 - shrinkage) * cov
-        added += shrinkage * trace / n / c
+        added += shrinkage * _trace(of_all, part_scatter_pointer, COLUMNS, TAKEN) / n / c
     cov = tl.where(rows[:, None] == columns[None, :], cov + added, cov)
     tl.store(regularized_pointer + place, cov, mask=known)
 
 
 @triton.jit
-def _mean(pointer, channels, known, n, parts, each, group, c, TAKEN: tl.constexpr):
-    """``mu - s_0`` of some channels."""
-    total = tl.zeros([channels.shape[0]], tl.float32)
-    for index in range(0, parts, TAKEN):
-        part = index + tl.arange(0, TAKEN)
-        count = _count(part, n, parts, each)
-        total += tl.sum(count * _means(pointer, part, channels, known, parts, group, c), 0)
-    return total / n
+def _trace(of_all, scatter_pointer, SIDE: tl.constexpr, TAKEN: tl.constexpr):
+    """Of ``n Sigma``."""
+    _, _, parts, _, _, c = of_all
+    trace = 0.0
+    for start in range(0, c, SIDE):
+        channels = start + tl.arange(0, SIDE)
+        known = channels < c
+        mean = _mean(of_all, channels, known, TAKEN)
+        for index in range(0, parts, TAKEN):
+            part = index + tl.arange(0, TAKEN)
+            away = _means(of_all, part, channels, known) - mean[None, :]
+            entries = scatter_pointer + _corner(of_all, part)[:, None] + channels[None, :] * (c + 1)
+            inside = (part < parts)[:, None] & known[None, :]
+            own = tl.load(entries, mask=inside, other=0.0)
+            trace += tl.sum(own + _count(of_all, part) * away * away)
+    return trace
 
 
 @triton.jit
-def _means(pointer, part, channels, known, parts, group, c):
+def _mean(of_all, channels, known, TAKEN: tl.constexpr):
+    """``mu - s_0`` of some channels."""
+    _, n, parts, _, _, _ = of_all
+    totals = tl.zeros([TAKEN, channels.shape[0]], tl.float32)
+    for index in range(0, parts, TAKEN):
+        part = index + tl.arange(0, TAKEN)
+        totals += _count(of_all, part) * _means(of_all, part, channels, known)
+    return tl.sum(totals, 0) / n
+
+
+@triton.jit
+def _means(of_all, part, channels, known):
     """``e_p`` of some parts and channels."""
+    pointer, _, parts, _, group, c = of_all
     C = tl.num_programs(1) * c
     inside = (part < parts)[:, None] & known[None, :]
     entries = pointer + part[:, None] * C + group * c + channels[None, :]
@@ -168,7 +189,15 @@ def _means(pointer, part, channels, known, parts, group, c):
 
 
 @triton.jit
-def _count(part, n, parts, each):
+def _count(of_all, part):
     """The number of positions of some parts, as a column; zero beyond the last."""
+    _, n, parts, each, _, _ = of_all
     count = tl.where(part < parts, tl.minimum(each, n - part * each), 0)
     return count.to(tl.float32)[:, None]
+
+
+@triton.jit
+def _corner(of_all, part):
+    """Where the sums of squares of some parts begin."""
+    _, _, _, _, group, c = of_all
+    return (part.to(tl.int64) * tl.num_programs(1) + group) * c * c

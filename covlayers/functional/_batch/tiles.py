@@ -9,8 +9,8 @@ from covlayers.functional._base import tuning
 from covlayers.functional._base.tensors import full
 
 LARGEST_SIDE = 64  # of a block of channels
-LARGEST_WIDTH = 64  # positions of a tile
-ENTRIES = 2**11  # of a tile, with which no kernel spills more than 64 bytes of a thread
+LARGEST_WIDTH = 64  # positions of a tile that is summed
+ENTRIES = 2**11  # of a tile that is summed; of more the registers do not hold all
 
 
 class Tiles(NamedTuple):
