@@ -34,17 +34,20 @@ ZOO = Sizes(64, frames=8, batch=64, clips=8, samples=4096, side=14, pooled=14, t
 
 
 def cases(setting: Setting) -> Cases:
-    """The layers with targets at the sizes of the papers, then all layers at one size."""
-    by_size = {
+    """The layers with targets, at the sizes of the papers."""
+    return {
         name: partial(beside, partial(whitening, *sizes[setting.quick]), setting)
         for name, sizes in WHITENED.items()
     } | {
         name: partial(beside, partial(pooling, shapes[setting.quick]), setting)
         for name, shapes in POOLED.items()
     }
+
+
+def other_cases(setting: Setting) -> Cases:
+    """All layers at one size."""
     names = [layer.name for layer in zoo(SMALL)]
-    every = {name: partial(of_zoo, k, setting) for k, name in enumerate(names)}
-    return {**by_size, **every}
+    return {name: partial(of_zoo, k, setting) for k, name in enumerate(names)}
 
 
 def beside(

@@ -29,13 +29,14 @@ class Part:
 
 
 PARTS: dict[str, Part] = {
-    "tests": Part(own_tests.cases, 60),
-    "layers": Part(layers.cases, 45),
+    "tests": Part(own_tests.cases, 75),
+    "layers": Part(layers.cases, 50),
     "functions": Part(functions.cases, 40),
-    "kernels": Part(kernels.cases, 20),
+    "kernels": Part(kernels.cases, 15),
     "networks": Part(networks.cases, 40),
-    "graphs": Part(graphs.cases, 40, shards=6),
-    "examples": Part(examples.cases, 30),
+    "graphs": Part(graphs.cases, 40, shards=8, leftover=True),
+    "examples": Part(examples.cases, 30, leftover=True),
+    "other layers": Part(layers.other_cases, 120, leftover=True),
     "compiled networks": Part(networks.compiled_cases, 120, leftover=True),
 }
 

@@ -61,28 +61,41 @@ def test_a_promise_is_of_a_case_that_is_measured(promise: promises.Promise) -> N
 
 
 PYTEST = """
-tests/gpu/test_a.py::test_one[a b] PASSED                [ 25%]
-tests/gpu/test_a.py::test_one[a - c] FAILED              [ 50%]
-tests/gpu/test_a.py::test_two SKIPPED (why)              [ 75%]
+tests/gpu/test_a.py::test_one[a b]
+[gw1] [ 25%] PASSED tests/gpu/test_a.py::test_one[a b]
+[gw0] [ 50%] FAILED tests/gpu/test_a.py::test_one[a - c]
+[gw0] [ 75%] SKIPPED tests/gpu/test_a.py::test_two
+[gw1] [100%] PASSED tests/gpu/test_b.py::test_three
 """
-SUMMARY = "FAILED tests/gpu/test_a.py::test_one[a - c] - assert 1 == 2\n"
+FAILURE = "tests/gpu/test_a.py::test_one[a - c]"
+SUMMARY = f"=== short test summary info ===\nFAILED {FAILURE} - assert 1 == 2\n"
 
 
 @pytest.mark.parametrize(
     ("said", "code", "status", "failures"),
     [
-        (PYTEST + SUMMARY, 1, "1 failed", [SUMMARY.strip().removeprefix("FAILED ")]),
-        (PYTEST, None, OUT_OF_TIME, ["tests/gpu/test_a.py::test_one[a - c]"]),
-        ("", 5, "ok", []),
-        ("ImportError while loading conftest", 4, "pytest ended with 4: ImportError while", []),
+        (PYTEST + SUMMARY, 1, "ok", [f"{FAILURE} - assert 1 == 2"]),
+        (PYTEST, None, OUT_OF_TIME, [FAILURE]),
     ],
 )
 def test_what_pytest_told(said: str, code: int | None, status: str, failures: list[str]) -> None:
-    row = own_tests.read(said, code)
+    first, second = own_tests.read(said, code)
+    assert (first["passed"], first["failed"], first["skipped"]) == (1, 1, 1)
+    assert (first["status"], first["failures"]) == ("1 failed", failures)
+    assert (second["what"], second["status"], second["passed"]) == ("test_b.py", status, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "status"),
+    [
+        ("", 5, "ok"),
+        ("", None, OUT_OF_TIME),
+        ("ImportError while loading conftest", 4, "pytest ended with 4: ImportError while"),
+    ],
+)
+def test_what_pytest_told_of_no_test(said: str, code: int | None, status: str) -> None:
+    (row,) = own_tests.read(said, code)
     assert row["status"].startswith(status)
-    assert row["failures"] == failures
-    if said.startswith("\ntests"):
-        assert (row["passed"], row["failed"], row["skipped"]) == (1, 1, 1)
 
 
 def test_a_table_counts_what_was_skipped() -> None:

@@ -77,7 +77,7 @@ def main() -> None:
     for n in SIZES:
         block = max(16, 1 << (n - 1).bit_length())
         # with few programs each has several matrices
-        with patch.multiple(tuning, BLOCK_SIZE=block, BLOCK_DEPTH=block, MENDERS=2):
+        with patch.multiple(tuning, BLOCK_SIZE=block, DEPTH_ALONE=block, MENDERS=2):
             check(n)
             check_others(n)
     with patch.multiple(tuning, BLOCK_SIZE=16):

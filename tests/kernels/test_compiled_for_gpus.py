@@ -109,6 +109,17 @@ def test_compiles(n: int, name: str, launches: Any) -> None:
         assert kernel.asm["cubin"]
 
 
+@pytest.mark.parametrize("name", LARGE)
+def test_a_team_writes_before_it_meets_and_reads_behind_it(name: str, launches: Any) -> None:
+    """What other programs write is seen if the counter is raised and read in this order."""
+    launch, *args = calls(130)[name]
+    launch(*args)
+    ptx = launches[0].asm["ptx"]
+    assert "atom.global.gpu.acq_rel.add" in ptx
+    assert "atom.global.gpu.acquire.add" in ptx
+    assert "atom.global.gpu.relaxed" not in ptx
+
+
 def test_nothing_is_launched_for_an_empty_batch(launches: Any) -> None:
     for launch, *args in (call for n in (5, 100, 200) for call in calls(n).values()):
         launch(*(arg[:0] if isinstance(arg, Tensor) else arg for arg in args))

@@ -37,12 +37,6 @@ PROGRAMS = 256
 multiprocessor of an H200; their sums are added up by a second kernel, whose time grows with it. Not
 measured yet: no GPU was at hand."""
 
-MATRICES_PER_PROGRAM = 2
-"""Of matrices up to 16 in one Triton program, which is one warp: their chains of products overlap,
-where one warp for each waits most of the time (7.5 TFLOP/s of 64 at n = 64, on an H200). Each takes
-1830 instructions either way, and more of them do not fit the registers. Not measured yet, no GPU
-was at hand."""
-
 MOST_POSITIONS = 2**12
 """Up to this many positions one program sums a tile of a covariance on a GPU by itself; with more,
 a library's product splits the sum. Not measured yet: no GPU was at hand."""
@@ -72,9 +66,13 @@ LARGEST_OF_TEAM = 512
 TEAMS_AT_ONCE = 4
 """How many teams a GPU holds at least, one program to a multiprocessor: that bounds their size."""
 
-BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 16, 4, 3
+BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 32, 4, 3
 """The sides of a block of a result, the depth of a block of a factor, the warps of a program, and
-the blocks that are on their way to it. Of a depth of 32 the registers do not hold all."""
+the blocks that are on their way to it. More warps share such a block badly: on an H200 eight took
+1.4 times as long as four, at a depth of 16. The rest is not measured yet, no GPU was at hand."""
+
+DEPTH_ALONE = 16
+"""The depth where one program has a matrix to itself: a compiler unrolls all its blocks."""
 
 MENDERS = 64
 """How many programs look for matrices whose root has to be mended, each with a memory of five

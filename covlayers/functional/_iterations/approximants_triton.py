@@ -41,13 +41,11 @@ def approximants(
     INVERSE_ROOT: tl.constexpr,
     NEWTON_STEPS: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The wanted roots of the program's matrices."""
-    X = symmetric_part(load(A_pointer, n, SIZE, count, BATCH))
+    """The wanted roots of the program's matrix."""
+    X = symmetric_part(load(A_pointer, n, SIZE))
     largest = nonzero(peak(X))
     X = X / largest  # so that no square overflows
     norm = one_if_zero(tl.sqrt(square_sum(X)))
@@ -59,14 +57,14 @@ def approximants(
             h = plus_identity(2 * dot(X, h, PRECISION), 1.0, n, SIZE) / (2 * NUMBERS + 1)
         else:
             h = polynomial(X, of_root, NUMBERS, n, SIZE, PRECISION)
-        store(Y_pointer, symmetric_part(h * scale), n, SIZE, count, BATCH)
+        store(Y_pointer, symmetric_part(h * scale), n, SIZE)
     if INVERSE_ROOT:
         if FRACTIONS:
             h = sum_of_inverses(X, of_inverse, NUMBERS, NEWTON_STEPS, n, SIZE, PRECISION)
             h = plus_identity(2 * h, 1.0, n, SIZE) / (2 * NUMBERS + 1)
         else:
             h = polynomial(X, of_inverse, NUMBERS, n, SIZE, PRECISION)
-        store(Z_pointer, symmetric_part(h / scale), n, SIZE, count, BATCH)
+        store(Z_pointer, symmetric_part(h / scale), n, SIZE)
 
 
 @triton.jit

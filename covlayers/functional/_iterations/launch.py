@@ -118,15 +118,13 @@ def padded(n: int) -> int:
 def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
     """A launch whose first argument are contiguous matrices."""
     *batch, n, _ = matrices.shape
-    count, size = prod(batch), padded(n)
-    if count == 0:
+    size = padded(n)
+    if matrices.numel() == 0:
         return
-    each = tuning.MATRICES_PER_PROGRAM if size == SMALLEST_TILE else 1
     with torch.cuda.device_of(matrices):
-        kernel[(-(-count // each),)](
-            *(matrices, *args, n, count),
+        kernel[(prod(batch),)](
+            *(matrices, *args, n),
             SIZE=size,
-            BATCH=each,
             PRECISION=PRECISION,
             num_warps=size // 16,
             num_stages=1,

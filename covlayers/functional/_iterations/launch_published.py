@@ -37,7 +37,7 @@ def launch_newton_schulz_gradient(
             newton_schulz_gradient[(A.numel() // n**2,)](
                 *(A, s, *gradients, X, scratch, *strides, *wanted, steps, n),
                 SIZE=padded(n),
-                DEPTH=tuning.BLOCK_DEPTH,
+                DEPTH=tuning.DEPTH_ALONE,
                 PRECISION=PRECISION,
                 num_warps=padded(n) // 16,
                 num_stages=1,

@@ -20,7 +20,7 @@ def mend_roots(
     count = A.numel() // n**2
     programs = min(count, tuning.MENDERS)
     line = 1 << (n - 1).bit_length()
-    size = min(max(line, tuning.BLOCK_DEPTH), tuning.BLOCK_SIZE)
+    size = min(max(line, tuning.DEPTH_ALONE), tuning.BLOCK_SIZE)
     with torch.cuda.device_of(A):
         mend[(programs,)](
             *(A, found[0], found[0] if root else None, found[-1] if inverse_root else None),
@@ -28,7 +28,7 @@ def mend_roots(
             *(len(coefficients) // 3, root, inverse_root, n),
             LINE=line,
             SIZE=size,
-            DEPTH=tuning.BLOCK_DEPTH,
+            DEPTH=tuning.DEPTH_ALONE,
             PRECISION=PRECISION,
             num_warps=size // 8,
             num_stages=1,

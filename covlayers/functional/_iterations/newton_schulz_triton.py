@@ -37,17 +37,15 @@ def newton_schulz(
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The wanted roots of the program's matrices."""
-    A = symmetric_part(load(A_pointer, n, SIZE, count, BATCH))
+    """The wanted roots of the program's matrix."""
+    A = symmetric_part(load(A_pointer, n, SIZE))
     s = nonzero(trace(A))
     Y = A / s
     s = tl.where(semidefinite(Y, n, SIZE), s, float("nan"))
-    store_scale(s_pointer, s, count, BATCH)
+    store_scale(s_pointer, s)
     Z = plus_identity(-0.5 * Y, 1.5, n, SIZE)
     Y = dot(Y, Z, PRECISION)
     for _ in range(1, STEPS):
@@ -55,6 +53,6 @@ def newton_schulz(
         Y = dot(Y, Q, PRECISION)
         Z = dot(Q, Z, PRECISION)
     if ROOT:
-        store(Y_pointer, symmetric_part(tl.sqrt(s) * Y), n, SIZE, count, BATCH)
+        store(Y_pointer, symmetric_part(tl.sqrt(s) * Y), n, SIZE)
     if INVERSE_ROOT:
-        store(Z_pointer, symmetric_part(Z / tl.sqrt(s)), n, SIZE, count, BATCH)
+        store(Z_pointer, symmetric_part(Z / tl.sqrt(s)), n, SIZE)

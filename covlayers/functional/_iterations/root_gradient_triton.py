@@ -46,25 +46,23 @@ def root_gradient(
     NEWTON_STEPS: tl.constexpr,
     DOUBLINGS: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The gradients for the program's matrices, from one gradient of theirs or both."""
+    """The gradients for the program's matrix, from one gradient of theirs or both."""
     if OF_INVERSE_ROOT:
-        Z = load(Z_pointer, n, SIZE, count, BATCH)
-        gZ = symmetric_part(load_strided(gZ_pointer, gZ_strides, n, SIZE, count, BATCH))
+        Z = load(Z_pointer, n, SIZE)
+        gZ = symmetric_part(load_strided(gZ_pointer, gZ_strides, n, SIZE))
         Q = -dot(dot(Z, gZ, PRECISION), Z, PRECISION)
         if OF_ROOT:
-            Q += symmetric_part(load_strided(gY_pointer, gY_strides, n, SIZE, count, BATCH))
+            Q += symmetric_part(load_strided(gY_pointer, gY_strides, n, SIZE))
     else:
-        Q = symmetric_part(load_strided(gY_pointer, gY_strides, n, SIZE, count, BATCH))
-    Y = load(Y_pointer, n, SIZE, count, BATCH)
+        Q = symmetric_part(load_strided(gY_pointer, gY_strides, n, SIZE))
+    Y = load(Y_pointer, n, SIZE)
     bound = spectral_bound(Y, n, PRECISION)
     V = shifted_inverse(Y / bound, p, NEWTON_STEPS, n, SIZE, PRECISION)
     X = doubled_series(V, Q, bound, p, DOUBLINGS, n, SIZE, PRECISION)
-    store(X_pointer, symmetric_part(X), n, SIZE, count, BATCH)
+    store(X_pointer, symmetric_part(X), n, SIZE)
 
 
 @triton.jit

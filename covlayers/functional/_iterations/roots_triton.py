@@ -44,13 +44,11 @@ def coupled_iteration(
     ROOT: tl.constexpr,
     INVERSE_ROOT: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The roots of the program's matrices; without ``QUINTIC`` every ``r`` is zero."""
-    Y = load(A_pointer, n, SIZE, count, BATCH)
+    """The roots of the program's matrix; without ``QUINTIC`` every ``r`` is zero."""
+    Y = load(A_pointer, n, SIZE)
     if TIGHT:
         largest = nonzero(peak(Y))
         Y = Y / largest  # so that no square overflows
@@ -84,6 +82,6 @@ def coupled_iteration(
         Y = root * Y
         Z = Z / root
     if ROOT:
-        store(Y_pointer, symmetric_part(Y), n, SIZE, count, BATCH)
+        store(Y_pointer, symmetric_part(Y), n, SIZE)
     if INVERSE_ROOT:
-        store(Z_pointer, symmetric_part(Z), n, SIZE, count, BATCH)
+        store(Z_pointer, symmetric_part(Z), n, SIZE)

@@ -25,18 +25,16 @@ def sign_iteration(
     X_pointer,
     ITERATIONS: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The solutions for the program's matrices."""
-    norm = load_scale(norm_pointer, count, BATCH)
-    b = load(S_pointer, n, SIZE, count, BATCH) / norm
-    c = load(Q_pointer, n, SIZE, count, BATCH) / norm
+    """The solutions for the program's matrix."""
+    norm = load_scale(norm_pointer)
+    b = load(S_pointer, n, SIZE) / norm
+    c = load(Q_pointer, n, SIZE) / norm
     for _ in range(ITERATIONS):
         T = dot(c, b, PRECISION)
         D = dot(b, c, PRECISION) - T
         c = (3 * c - dot(T, b, PRECISION) - dot(b, D, PRECISION)) / 2
         b = (3 * b - dot(dot(b, b, PRECISION), b, PRECISION)) / 2
-    store(X_pointer, c / 2, n, SIZE, count, BATCH)
+    store(X_pointer, c / 2, n, SIZE)

@@ -35,18 +35,16 @@ def smith_iteration(
     NEWTON_STEPS: tl.constexpr,
     DOUBLINGS: tl.constexpr,
     n,
-    count,
     SIZE: tl.constexpr,
-    BATCH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """The solutions for the program's matrices."""
-    bound = load_scale(bound_pointer, count, BATCH)
-    S = load(S_pointer, n, SIZE, count, BATCH)
+    """The solutions for the program's matrix."""
+    bound = load_scale(bound_pointer)
+    S = load(S_pointer, n, SIZE)
     V = shifted_inverse(S / bound, p, NEWTON_STEPS, n, SIZE, PRECISION)
-    Q = load(Q_pointer, n, SIZE, count, BATCH)
+    Q = load(Q_pointer, n, SIZE)
     X = doubled_series(V, Q, bound, p, DOUBLINGS, n, SIZE, PRECISION)
-    store(X_pointer, X, n, SIZE, count, BATCH)
+    store(X_pointer, X, n, SIZE)
 
 
 @triton.jit

@@ -3,8 +3,8 @@
 The padding is zero, also in the identity, and products keep it so: the leading block of
 every tile is what a tile of the matrix's own size would hold.
 
-A program of ``BATCH`` > 1 has as many, in a stack of tiles ``(BATCH, SIZE, SIZE)``. What is reduced
-keeps its dimensions, so that the same lines serve one tile and a stack.
+Several matrices a program, whose chains of products would overlap, were tried on a GPU: a program
+for each took less time at every size.
 """
 
 # Triton has no types.
@@ -29,67 +29,51 @@ def place(n, SIZE: tl.constexpr):
 
 
 @triton.jit
-def load(pointer, n, SIZE: tl.constexpr, count=1, BATCH: tl.constexpr = 1):
-    """The program's matrices, padded."""
-    return load_strided(pointer, (n * n, n, 1), n, SIZE, count, BATCH)
+def load(pointer, n, SIZE: tl.constexpr):
+    """The program's matrix, padded."""
+    return load_strided(pointer, (n * n, n, 1), n, SIZE)
 
 
 @triton.jit
-def load_strided(pointer, strides, n, SIZE: tl.constexpr, count, BATCH: tl.constexpr):
-    """The program's matrices, padded, from a batch with ``strides``: of it, of rows, of columns."""
+def load_strided(pointer, strides, n, SIZE: tl.constexpr):
+    """The program's matrix, padded, from a batch with ``strides``: of it, of rows, of columns."""
     rows, columns, inside = place(n, SIZE)
     offsets = rows * strides[1] + columns * strides[2]
-    first = tl.program_id(0).to(tl.int64) * BATCH
-    if BATCH == 1:
-        return tl.load(pointer + first * strides[0] + offsets, mask=inside, other=0.0)
-    else:
-        index = (first + tl.arange(0, BATCH))[:, None, None]
-        places = pointer + index * strides[0] + offsets[None, :, :]
-        return tl.load(places, mask=(index < count) & inside[None, :, :], other=0.0)
+    start = tl.program_id(0).to(tl.int64) * strides[0]
+    return tl.load(pointer + start + offsets, mask=inside, other=0.0)
 
 
 @triton.jit
-def load_scale(pointer, count, BATCH: tl.constexpr):
-    """The number that belongs to each of the program's matrices."""
-    first = tl.program_id(0).to(tl.int64) * BATCH
-    if BATCH == 1:
-        return tl.load(pointer + first)
-    else:
-        index = (first + tl.arange(0, BATCH))[:, None, None]
-        return tl.load(pointer + index, mask=index < count, other=1.0)
+def load_scale(pointer):
+    """The number that belongs to the program's matrix."""
+    return tl.load(pointer + tl.program_id(0))
 
 
 @triton.jit
-def store(pointer, tile, n, SIZE: tl.constexpr, count=1, BATCH: tl.constexpr = 1):
-    """Write the program's matrices without their padding."""
+def store(pointer, tile, n, SIZE: tl.constexpr):
+    """Write the program's matrix without its padding."""
     rows, columns, inside = place(n, SIZE)
-    offsets = rows * n + columns
-    first = tl.program_id(0).to(tl.int64) * BATCH
-    if BATCH == 1:
-        tl.store(pointer + first * n * n + offsets, tile, mask=inside)
-    else:
-        index = (first + tl.arange(0, BATCH))[:, None, None]
-        places = pointer + index * n * n + offsets[None, :, :]
-        tl.store(places, tile, mask=(index < count) & inside[None, :, :])
+    start = tl.program_id(0).to(tl.int64) * n * n
+    tl.store(pointer + start + (rows * n + columns), tile, mask=inside)
+
+
+@triton.jit
+def store_scale(pointer, scale):
+    """Write the number that belongs to the program's matrix."""
+    tl.store(pointer + tl.program_id(0), scale)
 
 
 @triton.jit
 def plus_identity(tile, scale, n, SIZE: tl.constexpr):
     """``tile + scale I``, on the matrix alone."""
     rows, columns, inside = place(n, SIZE)
-    diagonal = (rows == columns) & inside
-    if len(tile.shape) == 3:
-        diagonal = diagonal[None, :, :]
-    return tl.where(diagonal, tile + scale, tile)
+    return tl.where((rows == columns) & inside, tile + scale, tile)
 
 
 @triton.jit
 def symmetric_part(tile):
     """``(tile + tileᵀ) / 2``."""
-    if len(tile.shape) == 3:
-        return (tile + tl.permute(tile, (0, 2, 1))) * 0.5
-    else:
-        return (tile + tl.trans(tile)) * 0.5
+    return (tile + tl.trans(tile)) * 0.5
 
 
 @triton.jit
@@ -130,17 +114,13 @@ def one_if_zero(scale):
 @triton.jit
 def square_sum(tile):
     """The squared Frobenius norm."""
-    rank: tl.constexpr = len(tile.shape)
-    rows = tl.sum(tile * tile, rank - 1, keep_dims=True)
-    return tl.sum(rows, rank - 2, keep_dims=True)
+    return inner(tile, tile)
 
 
 @triton.jit
 def peak(tile):
     """The largest absolute entry."""
-    rank: tl.constexpr = len(tile.shape)
-    rows = tl.max(tl.abs(tile), rank - 1, keep_dims=True)
-    return tl.max(rows, rank - 2, keep_dims=True)
+    return tl.max(tl.max(tl.abs(tile), 1), 0)
 
 
 @triton.jit
@@ -153,28 +133,15 @@ def entry(triples, k, STEPS: tl.constexpr, OFFSET: tl.constexpr):
 
 
 @triton.jit
-def store_scale(pointer, scale, count, BATCH: tl.constexpr):
-    """Write the number that belongs to each of the program's matrices."""
-    first = tl.program_id(0).to(tl.int64) * BATCH
-    if BATCH == 1:
-        tl.store(pointer + first + tl.zeros((1, 1), tl.int32), scale)
-    else:
-        index = (first + tl.arange(0, BATCH))[:, None, None]
-        tl.store(pointer + index, scale, mask=index < count)
-
-
-@triton.jit
 def inner(first, second):
     """The sum of the products of the entries."""
-    rank: tl.constexpr = len(first.shape)
-    rows = tl.sum(first * second, rank - 1, keep_dims=True)
-    return tl.sum(rows, rank - 2, keep_dims=True)
+    return tl.sum(tl.sum(first * second, 1), 0)
 
 
 @triton.jit
 def trace(tile):
     """The sum of the diagonal."""
-    size: tl.constexpr = tile.shape[len(tile.shape) - 1]
+    size: tl.constexpr = tile.shape[1]
     return inner(tile, plus_identity(tl.zeros_like(tile), 1.0, size, size))
 
 
@@ -184,17 +151,14 @@ def semidefinite(tile, n, SIZE: tl.constexpr):
 
     As many eigenvalues of ``tile`` plus 1% of its norm are positive as there are positive pivots.
     """
-    rank: tl.constexpr = len(tile.shape)
     norm = one_if_zero(tl.sqrt(square_sum(tile)))
     M = plus_identity(tile / norm, BEYOND_ROUNDING, n, SIZE)
     rows, columns, _ = place(n, SIZE)
-    if rank == 3:
-        rows, columns = rows[None, :, :], columns[None, :, :]
     positive = norm < float("inf")
     for k in range(n):
-        row = tl.sum(tl.where(rows == k, M, 0.0), rank - 2, keep_dims=True)
-        column = tl.sum(tl.where(columns == k, M, 0.0), rank - 1, keep_dims=True)
-        pivot = tl.sum(tl.where(columns == k, row, 0.0), rank - 1, keep_dims=True)
+        row = tl.sum(tl.where(rows == k, M, 0.0), 0, keep_dims=True)
+        column = tl.sum(tl.where(columns == k, M, 0.0), 1, keep_dims=True)
+        pivot = tl.sum(tl.sum(tl.where(columns == k, row, 0.0), 1), 0)
         positive = positive & (pivot > 0)
         M -= column * (row / pivot)
     return positive
