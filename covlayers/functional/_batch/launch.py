@@ -17,7 +17,6 @@ from covlayers.functional._batch.statistics_triton import add_parts, sum_parts
 from covlayers.functional._batch.tiles import LARGEST_SIDE, Tiles, power_of_two, tiles
 from covlayers.functional._iterations.strided import PRECISION
 
-STAGES = 3  # tiles on their way to a program that sums them
 WIDTH, DEPTH = 64, 32  # positions and inner channels of a tile of features times a matrix
 ROWS, COLUMNS = 2, 32  # of a program that adds up parts: of a gradient, of a covariance's row
 TAKEN, ADDERS = 2**13, 8  # entries that it reads at once, and its warps
@@ -60,7 +59,7 @@ def launch_affine(
     y_strides = strides(y)
     args = x, W, mean, weight, bias, y, n, M, x.stride(), y_strides, c
     run = _run(M, x.stride(), y_strides)
-    grid, sizes = _products(n, groups, c)
+    grid, sizes = _products(n, groups, c, DEPTH)
     _launch(affine, grid, *args, run, **sizes)
 
 
@@ -108,7 +107,7 @@ def launch_features_gradient(
     groups, c, _ = W.shape
     all_strides = g.stride(), x.stride(), strides(gx)
     args = g, x, W, weight, mean, total, gcov, gx, n, M, *all_strides, c, share
-    grid, sizes = _products(n, groups, c)
+    grid, sizes = _products(n, groups, c, DEPTH // 2)  # of two products in one
     _launch(features_gradient, grid, *args, _run(M, *all_strides), **sizes)
 
 
@@ -147,13 +146,15 @@ def _run(M: int, *all_strides: tuple[int, ...]) -> int:
 
 def _sums(cut: Tiles) -> dict[str, Any]:
     sizes = {"SIDE": cut.side, "WIDTH": cut.width, "PRECISION": PRECISION}
-    return sizes | {"num_warps": 4, "num_stages": STAGES}
+    return sizes | {"num_warps": 4, "num_stages": 1}
 
 
-def _products(n: int, groups: int, c: int) -> tuple[tuple[int, int, int], dict[str, Any]]:
+def _products(
+    n: int, groups: int, c: int, depth: int
+) -> tuple[tuple[int, int, int], dict[str, Any]]:
     side = min(LARGEST_SIDE, power_of_two(c))
     width = WIDTH * LARGEST_SIDE // side
-    sizes = {"SIDE": side, "DEPTH": min(DEPTH, side), "WIDTH": width, "PRECISION": PRECISION}
+    sizes = {"SIDE": side, "DEPTH": min(depth, side), "WIDTH": width, "PRECISION": PRECISION}
     return (-(-n // width), -(-c // side), groups), sizes | {"num_warps": 4, "num_stages": 1}
 
 
