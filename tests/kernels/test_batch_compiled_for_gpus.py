@@ -23,12 +23,15 @@ from covlayers.functional._batch.tiles import tiles  # noqa: E402
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 CAPABILITIES = (80, 90, 120)
 SHARED = 64 * 1024  # bytes; every such GPU has 99 KB. Measured: 49152 at most
-SPILLED = 64  # bytes of a thread on its stack. Measured: 56 at most, of sums of blocks
+SPILLED = 64  # bytes of a thread on its stack. Measured: 32 at most, of sums of blocks
 C, PARTS = 64, 256
 FLOATS, N, SCALAR = "*fp32", "i32", "fp32"
 STRIDES = ("i32", "i32", "constexpr")  # of contiguous features the last is 1
 SUMS = {"RUN": 4, **launch._sums(tiles(2**16, 1, C))}
-PRODUCTS = {"RUN": 4, **launch._products(2**16, 1, C)[1]}
+PRODUCTS = {
+    depth: {"RUN": 4, **launch._products(2**16, 1, C, depth)[1]}
+    for depth in (launch.DEPTH, launch.DEPTH // 2)
+}
 COVARIANCE = {"ROWS": 1, "COLUMNS": launch.COLUMNS, **launch._taken(PARTS, launch.COLUMNS)}
 GRADIENT = {"ROWS": launch.ROWS, "SIDE": C, **launch._taken(PARTS, launch.ROWS * C)}
 PART = [*3 * [FLOATS], N, N, STRIDES, N, N]
@@ -44,7 +47,7 @@ KERNELS: dict[str, tuple[Any, list[Any], dict[str, Any]]] = {
     "affine": (
         affine_triton.affine,
         [*6 * [FLOATS], N, N, STRIDES, STRIDES, N],
-        PRODUCTS,
+        PRODUCTS[launch.DEPTH],
     ),
     "sum_gradient_parts": (
         gradient_triton.sum_gradient_parts,
@@ -59,7 +62,7 @@ KERNELS: dict[str, tuple[Any, list[Any], dict[str, Any]]] = {
     "features_gradient": (
         gradient_triton.features_gradient,
         [*8 * [FLOATS], N, N, STRIDES, STRIDES, STRIDES, N, SCALAR],
-        PRODUCTS,
+        PRODUCTS[launch.DEPTH // 2],
     ),
     "move": (
         averages_triton.move,

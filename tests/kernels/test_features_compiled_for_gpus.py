@@ -37,7 +37,7 @@ def cases(size: int) -> dict[str, Case]:
     )
     from covlayers.functional._features.launch import BLOCK, SHORT, TILE
 
-    tile = {"TILE": TILE, "BLOCK": BLOCK, "PRECISION": "tf32x3"}
+    tile = {"TILE": TILE, "BLOCK": BLOCK, "RUN": 4, "PRECISION": "tf32x3"}
     side = {"CENTER": True, "SIZE": size, "PRECISION": "tf32x3"}
     layout = {"TRIANGLE": True, "ISOMETRIC": True, "TILE": TILE}
     own = side | {"ROWS": BLOCK}

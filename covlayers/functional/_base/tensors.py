@@ -194,3 +194,14 @@ def _raised(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     if not half:
         return result
     return tuple(r.to(dtype) for r in result) if isinstance(result, tuple) else result.to(dtype)
+
+
+def run_length(M: int, *strides: tuple[int, ...]) -> int:
+    """How many of ``M`` positions one read may take, a power of two up to 16.
+
+    From each multiple of it on they are neighbours in memory, by the strides of every tensor
+    ``(N, C, M)``: 16 bytes, which are the most that a GPU reads at once, of the smallest dtype.
+    """
+    if any(along != 1 for *_, along in strides):
+        return 1
+    return math.gcd(16, M, *(step for others in strides for step in others[:-1]))

@@ -51,18 +51,25 @@ def sum_gradient_parts(
     i, j = tl.program_id(1) // BLOCKS, tl.program_id(1) % BLOCKS
     rows, columns = i * SIDE + tl.arange(0, SIDE), j * SIDE + tl.arange(0, SIDE)
     known_rows, known_columns = rows < c, columns < c
+    stop = tl.minimum(n, (part + 1) * tiles * WIDTH)
     positions = part * tiles * WIDTH + tl.arange(0, WIDTH)
     mean = load_channels(mean_pointer, group * c + columns, known_columns)
+    inside = within(known_rows, positions, stop, RUN)
+    g = load(g_pointer, group * c + rows, positions, inside, M, g_strides, RUN)
+    beside = within(known_columns, positions, stop, RUN)
+    x = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
     totals = tl.zeros([SIDE, WIDTH], tl.float32)
     product = tl.zeros([SIDE, SIDE], tl.float32)
     for _ in range(tiles):
-        inside = within(known_rows, positions, n, RUN)
-        g = load(g_pointer, group * c + rows, positions, inside, M, g_strides, RUN)
-        beside = within(known_columns, positions, n, RUN)
-        z = load_centered(x_pointer, group * c + columns, positions, beside, M, strides, mean, RUN)
-        totals += g
-        product = dot(g, tl.trans(z), PRECISION, product)
+        own = g
+        z = tl.where(beside, x - mean[:, None], 0.0)
+        totals += own
         positions += WIDTH
+        inside = within(known_rows, positions, stop, RUN)
+        g = load(g_pointer, group * c + rows, positions, inside, M, g_strides, RUN)
+        beside = within(known_columns, positions, stop, RUN)
+        x = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
+        product = dot(own, tl.trans(z), PRECISION, product)
     place = (part * groups + group).to(tl.int64) * c
     tl.store(total_pointer + place + rows, tl.sum(totals, 1), mask=known_rows & (j == 0))
     entries = place * c + rows[:, None] * c + columns[None, :]
@@ -157,20 +164,26 @@ def features_gradient(
         inner = start + tl.arange(0, DEPTH)
         known = inner < c
         channels = group * c + inner
-        inside = within(known, positions, n, RUN)
         both = known[:, None] & known_columns[None, :]
-        total = share * load_channels(total_pointer, channels, known)
-        g = load_centered(g_pointer, channels, positions, inside, M, g_strides, total, RUN)
         entries = corner + inner[:, None] * c + columns[None, :]
         W = tl.load(W_pointer + entries, mask=both, other=0.0)
-        if weight_pointer is not None:
-            W *= load_channels(weight_pointer, channels, known)[:, None]
-        gx = dot(tl.trans(g), W, PRECISION, gx)
-        mean = load_channels(mean_pointer, channels, known)
-        z = load_centered(x_pointer, channels, positions, inside, M, strides, mean, RUN)
         entries = corner + columns[None, :] * c + inner[:, None]
         H = tl.load(H_pointer + entries, mask=both, other=0.0)
-        gx = dot(tl.trans(z), share * H, PRECISION, gx)
+        inside = within(known, positions, n, RUN)
+        total = share * load_channels(total_pointer, channels, known)
+        g = load_centered(g_pointer, channels, positions, inside, M, g_strides, total, RUN)
+        mean = load_channels(mean_pointer, channels, known)
+        z = load_centered(x_pointer, channels, positions, inside, M, strides, mean, RUN)
+        if weight_pointer is not None:
+            g *= load_channels(weight_pointer, channels, known)[:, None]
+        gx = dot(tl.trans(in_turns(g, z)), in_turns(W, share * H), PRECISION, gx)
     inside = within(known_columns, positions, n, RUN)
     places = pointers(gx_pointer, group * c + columns, positions, M, gx_strides, RUN)
     tl.store(places, tl.trans(gx), mask=inside)
+
+
+@triton.jit
+def in_turns(first, second):
+    """The rows of two tiles, by turns, so that one product is the sum of two."""
+    both = tl.permute(tl.join(first, second), (0, 2, 1))
+    return tl.reshape(both, [2 * first.shape[0], first.shape[1]])

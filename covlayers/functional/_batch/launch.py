@@ -1,11 +1,11 @@
 """The launches of the kernels of a batch, one each."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.tensors import run_length
 from covlayers.functional._batch.affine_triton import affine
 from covlayers.functional._batch.averages_triton import move
 from covlayers.functional._batch.gradient_triton import (
@@ -17,11 +17,9 @@ from covlayers.functional._batch.statistics_triton import add_parts, sum_parts
 from covlayers.functional._batch.tiles import LARGEST_SIDE, Tiles, power_of_two, tiles
 from covlayers.functional._iterations.strided import PRECISION
 
-STAGES = 3  # tiles on their way to a program that sums them
 WIDTH, DEPTH = 64, 32  # positions and inner channels of a tile of features times a matrix
 ROWS, COLUMNS = 2, 32  # of a program that adds up parts: of a gradient, of a covariance's row
 TAKEN, ADDERS = 2**13, 8  # entries that it reads at once, and its warps
-LONGEST_RUN = 16  # positions that one read may take, of the smallest dtype
 MOVED, MOVERS = 2**10, 64  # entries that a program moves at once, and programs at most
 
 
@@ -31,7 +29,7 @@ def launch_sum_parts(x: Tensor, means: Tensor, scatters: Tensor) -> None:
     _, groups, c, _ = scatters.shape
     cut = tiles(n, groups, c)
     grid = cut.parts, cut.blocks * (cut.blocks + 1) // 2, groups
-    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks, _run(M, x.stride())
+    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks, run_length(M, x.stride())
     _launch(sum_parts, grid, *args, **_sums(cut))
 
 
@@ -59,8 +57,8 @@ def launch_affine(
     groups, c, _ = W.shape
     y_strides = strides(y)
     args = x, W, mean, weight, bias, y, n, M, x.stride(), y_strides, c
-    run = _run(M, x.stride(), y_strides)
-    grid, sizes = _products(n, groups, c)
+    run = run_length(M, x.stride(), y_strides)
+    grid, sizes = _products(n, groups, c, DEPTH)
     _launch(affine, grid, *args, run, **sizes)
 
 
@@ -73,7 +71,7 @@ def launch_sum_gradient_parts(
     cut = tiles(n, groups, c)
     args = g, x, mean, totals, products, n, M, g.stride(), x.stride(), c, cut.each, cut.blocks
     grid = cut.parts, cut.blocks**2, groups
-    _launch(sum_gradient_parts, grid, *args, _run(M, g.stride(), x.stride()), **_sums(cut))
+    _launch(sum_gradient_parts, grid, *args, run_length(M, g.stride(), x.stride()), **_sums(cut))
 
 
 def launch_add_gradient_parts(
@@ -108,8 +106,8 @@ def launch_features_gradient(
     groups, c, _ = W.shape
     all_strides = g.stride(), x.stride(), strides(gx)
     args = g, x, W, weight, mean, total, gcov, gx, n, M, *all_strides, c, share
-    grid, sizes = _products(n, groups, c)
-    _launch(features_gradient, grid, *args, _run(M, *all_strides), **sizes)
+    grid, sizes = _products(n, groups, c, DEPTH // 2)  # of two products in one
+    _launch(features_gradient, grid, *args, run_length(M, *all_strides), **sizes)
 
 
 def launch_move(
@@ -138,22 +136,17 @@ def strides(y: Tensor) -> tuple[int, ...]:
     return y.view(*y.shape[:2], -1).stride()
 
 
-def _run(M: int, *all_strides: tuple[int, ...]) -> int:
-    """How many positions, from each multiple of it on, are neighbours in every tensor."""
-    if any(along != 1 for _, _, along in all_strides):
-        return 1
-    return math.gcd(LONGEST_RUN, M, *(step for two in all_strides for step in two[:2]))
-
-
 def _sums(cut: Tiles) -> dict[str, Any]:
     sizes = {"SIDE": cut.side, "WIDTH": cut.width, "PRECISION": PRECISION}
-    return sizes | {"num_warps": 4, "num_stages": STAGES}
+    return sizes | {"num_warps": 4, "num_stages": 1}
 
 
-def _products(n: int, groups: int, c: int) -> tuple[tuple[int, int, int], dict[str, Any]]:
+def _products(
+    n: int, groups: int, c: int, depth: int
+) -> tuple[tuple[int, int, int], dict[str, Any]]:
     side = min(LARGEST_SIDE, power_of_two(c))
     width = WIDTH * LARGEST_SIDE // side
-    sizes = {"SIDE": side, "DEPTH": min(DEPTH, side), "WIDTH": width, "PRECISION": PRECISION}
+    sizes = {"SIDE": side, "DEPTH": min(depth, side), "WIDTH": width, "PRECISION": PRECISION}
     return (-(-n // width), -(-c // side), groups), sizes | {"num_warps": 4, "num_stages": 1}
 
 

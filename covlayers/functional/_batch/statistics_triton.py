@@ -22,7 +22,6 @@ import triton.language as tl
 
 from covlayers.functional._batch.features_triton import (
     load,
-    load_centered,
     load_channels,
     lower_pair,
     within,
@@ -53,34 +52,35 @@ def sum_parts(
     rows, columns = i * SIDE + tl.arange(0, SIDE), j * SIDE + tl.arange(0, SIDE)
     known_rows, known_columns = rows < c, columns < c
     start = part * tiles * WIDTH
+    stop = tl.minimum(n, start + tiles * WIDTH)
+    first = tl.minimum(stop - start, WIDTH)
     positions = start + tl.arange(0, WIDTH)
-    inside = within(known_rows, positions, n, RUN)
-    first = load(x_pointer, group * c + rows, positions, inside, M, strides, RUN)
-    shift = tl.sum(first, 1) / tl.minimum(n - start, WIDTH)
-    other_shift = shift
+    inside = within(known_rows, positions, stop, RUN)
+    tile = load(x_pointer, group * c + rows, positions, inside, M, strides, RUN)
+    shift = tl.sum(tile, 1) / first
     if BLOCKS > 1:
-        beside = within(known_columns, positions, n, RUN)
-        first = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
-        other_shift = tl.sum(first, 1) / tl.minimum(n - start, WIDTH)
+        beside = within(known_columns, positions, stop, RUN)
+        other_tile = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
+        other_shift = tl.sum(other_tile, 1) / first
     totals = tl.zeros([SIDE, WIDTH], tl.float32)
     other_totals = totals
     scatter = tl.zeros([SIDE, SIDE], tl.float32)
     for _ in range(tiles):
-        inside = within(known_rows, positions, n, RUN)
-        z = load_centered(x_pointer, group * c + rows, positions, inside, M, strides, shift, RUN)
+        z = tl.where(inside, tile - shift[:, None], 0.0)
         totals += z
         other = z
-        if BLOCKS > 1:
-            beside = within(known_columns, positions, n, RUN)
-            other = load_centered(
-                x_pointer, group * c + columns, positions, beside, M, strides, other_shift, RUN
-            )
-            other_totals += other
-        scatter = dot(z, tl.trans(other), PRECISION, scatter)
         positions += WIDTH
+        inside = within(known_rows, positions, stop, RUN)
+        tile = load(x_pointer, group * c + rows, positions, inside, M, strides, RUN)
+        if BLOCKS > 1:
+            other = tl.where(beside, other_tile - other_shift[:, None], 0.0)
+            other_totals += other
+            beside = within(known_columns, positions, stop, RUN)
+            other_tile = load(x_pointer, group * c + columns, positions, beside, M, strides, RUN)
+        scatter = dot(z, tl.trans(other), PRECISION, scatter)
     total = tl.sum(totals, 1)
     other_total = total if BLOCKS == 1 else tl.sum(other_totals, 1)
-    count = tl.minimum(n - start, tiles * WIDTH)
+    count = stop - start
     scatter -= total[:, None] * (other_total / count)[None, :]
     place = (part * groups + group).to(tl.int64) * c
     entries = mean_pointer + place + rows

@@ -29,21 +29,23 @@ def means(
     CENTER: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
+    RUN: tl.constexpr = 1,
 ):
     """Of the channels over their positions; zeros without ``CENTER``."""
     sums = tl.zeros((TILE,), tl.float32)
     if CENTER:
-        partial = tl.zeros((TILE, BLOCK), tl.float32)
-        for start in range(0, M, BLOCK):
-            partial += block(pointer, rows, span(start, BLOCK), c_stride, m_stride, C, M)
+        partial = tl.zeros((TILE, 2 * BLOCK), tl.float32)
+        for start in range(0, M, 2 * BLOCK):
+            columns = span(start, 2 * BLOCK)
+            partial += block(pointer, rows, columns, c_stride, m_stride, C, M, RUN)
         sums = tl.sum(partial, 1)
     return sums / M
 
 
 @triton.jit
-def less_mean(pointer, rows, columns, mean, c_stride, m_stride, C, M):
+def less_mean(pointer, rows, columns, mean, c_stride, m_stride, C, M, RUN: tl.constexpr = 1):
     """Features less the means of their channels, zero outside."""
-    tile = block(pointer, rows, columns, c_stride, m_stride, C, M)
+    tile = block(pointer, rows, columns, c_stride, m_stride, C, M, RUN)
     return tl.where(columns[None, :] < M, tile - mean[:, None], 0.0)
 
 
@@ -61,6 +63,7 @@ def covariance_of_features(
     shrinkage,
     CENTER: tl.constexpr,
     SHRINK: tl.constexpr,
+    RUN: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -73,14 +76,14 @@ def covariance_of_features(
     x_pointer += sample * n_stride
     A_pointer += sample * C * C
     rows, others = span(i * TILE, TILE), span(j * TILE, TILE)
-    mean = means(x_pointer, rows, c_stride, m_stride, C, M, CENTER, TILE, BLOCK)
-    other_mean = means(x_pointer, others, c_stride, m_stride, C, M, CENTER, TILE, BLOCK)
+    mean = means(x_pointer, rows, c_stride, m_stride, C, M, CENTER, TILE, BLOCK, RUN)
+    other_mean = means(x_pointer, others, c_stride, m_stride, C, M, CENTER, TILE, BLOCK, RUN)
     tile = tl.zeros((TILE, TILE), tl.float32)
     for start in range(0, M, BLOCK):
         columns = span(start, BLOCK)
-        z = less_mean(x_pointer, rows, columns, mean, c_stride, m_stride, C, M)
-        other = less_mean(x_pointer, others, columns, other_mean, c_stride, m_stride, C, M)
-        tile += dot(z, tl.trans(other), PRECISION)
+        z = less_mean(x_pointer, rows, columns, mean, c_stride, m_stride, C, M, RUN)
+        other = less_mean(x_pointer, others, columns, other_mean, c_stride, m_stride, C, M, RUN)
+        tile = dot(z, tl.trans(other), PRECISION, tile)
     tile = tile / M
     if SHRINK:
         tile = (1 - shrinkage) * tile
@@ -92,10 +95,10 @@ def covariance_of_features(
             squares = tl.zeros((TILE, BLOCK), tl.float32)
             for first in range(0, C, TILE):
                 some = span(first, TILE)
-                own = means(x_pointer, some, c_stride, m_stride, C, M, CENTER, TILE, BLOCK)
+                own = means(x_pointer, some, c_stride, m_stride, C, M, CENTER, TILE, BLOCK, RUN)
                 for start in range(0, M, BLOCK):
                     columns = span(start, BLOCK)
-                    z = less_mean(x_pointer, some, columns, own, c_stride, m_stride, C, M)
+                    z = less_mean(x_pointer, some, columns, own, c_stride, m_stride, C, M, RUN)
                     squares += z * z / M
             added += shrinkage * total(squares) / C
         tile = tl.where(rows[:, None] == others[None, :], tile + added, tile)
@@ -123,6 +126,7 @@ def gradient_of_features(
     M,
     shrinkage,
     SHRINK: tl.constexpr,
+    RUN: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -134,18 +138,20 @@ def gradient_of_features(
     mean_pointer += sample * C
     rows = span(tl.program_id(1) * TILE, TILE)
     columns = span(tl.program_id(2) * TILE, TILE)
-    tile = tl.zeros((TILE, TILE), tl.float32)
+    transposed = tl.zeros((TILE, TILE), tl.float32)
     for start in range(0, C, BLOCK):
         k = span(start, BLOCK)
-        G = block(G_pointer, rows, k, G_row_stride, G_column_stride, C, C)
-        G += block(G_pointer, rows, k, G_column_stride, G_row_stride, C, C)
+        # The sum lies in registers as its second term: by k, as the right factor is read.
+        G = block(G_pointer, k, rows, G_row_stride, G_column_stride, C, C)
+        G += block(G_pointer, k, rows, G_column_stride, G_row_stride, C, C)
         mean = tl.load(mean_pointer + k, mask=k < C, other=0.0)
-        z = less_mean(x_pointer, k, columns, mean, c_stride, m_stride, C, M)
-        tile += dot(G, z, PRECISION)
+        z = less_mean(x_pointer, k, columns, mean, c_stride, m_stride, C, M, RUN)
+        transposed = dot(tl.trans(z), G, PRECISION, transposed)
+    tile = tl.trans(transposed)
     if SHRINK:
         trace = gradient_trace(G_pointer, G_row_stride, G_column_stride, C, False, BLOCK)
         mean = tl.load(mean_pointer + rows, mask=rows < C, other=0.0)
-        z = less_mean(x_pointer, rows, columns, mean, c_stride, m_stride, C, M)
+        z = less_mean(x_pointer, rows, columns, mean, c_stride, m_stride, C, M, RUN)
         tile = (1 - shrinkage) * tile + 2 * shrinkage * trace / C * z
     g_pointer += sample * g_n_stride
-    put(g_pointer, tile / M, rows, columns, g_c_stride, g_m_stride, C, M)
+    put(g_pointer, tile / M, rows, columns, g_c_stride, g_m_stride, C, M, RUN)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.tensors import run_length
 from covlayers.functional._features.covariance_triton import (
     covariance_of_features,
     gradient_of_features,
@@ -29,6 +30,7 @@ def launch_covariance(
     grid = (N, _tiles(C), _tiles(C))
     args = (x, A, mean, *x.stride(), C, M, eps, shrinkage)
     options = {"CENTER": center, "SHRINK": shrinkage != 0, "BLOCK": BLOCK}
+    options["RUN"] = run_length(M, x.stride())
     _launch(covariance_of_features, grid, args, PRECISION=PRECISION, **options)
 
 
@@ -40,6 +42,7 @@ def launch_covariance_gradient(
     grid = (N, _tiles(C), _tiles(M))
     args = (grad, x, mean, g, *grad.stride(), *x.stride(), *g.stride(), C, M, shrinkage)
     options = {"SHRINK": shrinkage != 0, "BLOCK": BLOCK}
+    options["RUN"] = run_length(M, x.stride(), g.stride())
     _launch(gradient_of_features, grid, args, PRECISION=PRECISION, **options)
 
 

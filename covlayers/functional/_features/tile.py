@@ -16,19 +16,32 @@ def span(start, SIZE: tl.constexpr):
 
 
 @triton.jit
-def block(pointer, rows, columns, row_stride, column_stride, height, width):
-    """Entries of a matrix ``(height, width)``, zero outside of it."""
-    inside = (rows[:, None] < height) & (columns[None, :] < width)
-    places = rows[:, None].to(tl.int64) * row_stride + columns[None, :].to(tl.int64) * column_stride
+def block(pointer, rows, columns, row_stride, column_stride, height, width, RUN: tl.constexpr = 1):
+    """Entries of a matrix ``(height, width)``, zero outside of it.
+
+    ``RUN`` columns, from a multiple of it on, are neighbours in memory, and all there or none.
+    """
+    places, inside = _places(rows, columns, row_stride, column_stride, height, width, RUN)
     return tl.load(pointer + places, mask=inside, other=0.0)
 
 
 @triton.jit
-def put(pointer, tile, rows, columns, row_stride, column_stride, height, width):
+def put(
+    pointer, tile, rows, columns, row_stride, column_stride, height, width, RUN: tl.constexpr = 1
+):
     """Write what :func:`block` would read."""
-    inside = (rows[:, None] < height) & (columns[None, :] < width)
-    places = rows[:, None].to(tl.int64) * row_stride + columns[None, :].to(tl.int64) * column_stride
+    places, inside = _places(rows, columns, row_stride, column_stride, height, width, RUN)
     tl.store(pointer + places, tile, mask=inside)
+
+
+@triton.jit
+def _places(rows, columns, row_stride, column_stride, height, width, RUN: tl.constexpr):
+    places = rows[:, None].to(tl.int64) * row_stride + columns[None, :].to(tl.int64) * column_stride
+    known = columns < width
+    if RUN > 1:
+        places = tl.max_contiguous(tl.multiple_of(places, (1, RUN)), (1, RUN))
+        known = tl.max_constancy(known, RUN)
+    return places, (rows[:, None] < height) & known[None, :]
 
 
 @triton.jit
