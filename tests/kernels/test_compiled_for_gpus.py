@@ -116,7 +116,7 @@ def test_a_team_writes_before_it_meets_and_reads_behind_it(name: str, launches: 
     launch(*args)
     ptx = launches[0].asm["ptx"]
     assert "atom.global.gpu.acq_rel.add" in ptx
-    assert "atom.global.gpu.acquire.add" in ptx
+    assert "ld.global.gpu.acquire" in ptx
     assert "atom.global.gpu.relaxed" not in ptx
 
 
