@@ -75,7 +75,7 @@ def test_newton_schulz() -> None:
         assert relative_error(result.cpu(), twin) < 1e-5
 
 
-@pytest.mark.parametrize("n", [64, 65, 100, 128, 129, 200, 256, 512])
+@pytest.mark.parametrize("n", [64, 65, 128, 200, 512])
 @pytest.mark.parametrize("condition", [1e2, 1e4])
 def test_root_is_the_root(condition: float, n: int) -> None:
     A = spd(9, n=n, condition=condition).float()
@@ -84,7 +84,7 @@ def test_root_is_the_root(condition: float, n: int) -> None:
     assert relative_error(Z.cpu(), exact("invsqrtm", A)) < 1e-3
 
 
-@pytest.mark.parametrize("n", [5, 16, 33, 64, 65, 100, 128, 129, 200, 256, 512])
+@pytest.mark.parametrize("n", [5, 16, 33, 64, 65, 128, 200, 512])
 def test_gradient_is_the_gradient(n: int) -> None:
     A = spd(9, n=n).float()
     g = weights_like(A)
@@ -99,6 +99,12 @@ def test_gradient_is_the_gradient(n: int) -> None:
         X = OPERATORS["root_gradient"](Y, Z, gY, gZ, (8 * EPS) ** 0.5, 7)
         assert relative_error(X.cpu(), expected) < 1e-4
         assert torch.equal(X, X.mT)
+
+
+def test_teams_give_the_same_bits_twice() -> None:
+    A = spd(40, n=200, condition=1e3).float().cuda()
+    first, *others = (F.sqrtm(A) for _ in range(20))
+    assert all(torch.equal(first, one) for one in others)
 
 
 @pytest.mark.parametrize("n", [1, 16, 64, 300])
@@ -125,7 +131,7 @@ def test_nan_is_alone_and_zero_is_finite() -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("n", [2, 5, 16, 33, 64, 100, 128, 200, 512])
+@pytest.mark.parametrize("n", [2, 5, 16, 33, 64, 128, 200])
 def test_a_slightly_indefinite_matrix_has_roots(n: int, compiled: bool) -> None:
     """As :class:`Eigh` finds them on a CPU, and its neighbours are as if it were not there."""
     values = torch.linspace(1, 0.1, n).double().repeat(4, 1)
