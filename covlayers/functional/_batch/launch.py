@@ -1,10 +1,12 @@
 """The launches of the kernels of a batch, one each."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.launching import launch
 from covlayers.functional._batch.affine_triton import affine
 from covlayers.functional._batch.averages_triton import move
 from covlayers.functional._batch.gradient_triton import (
@@ -22,12 +24,12 @@ MOVED, MOVERS = 2**10, 64  # entries that a program moves at once, and programs 
 
 def launch_sum_parts(x: Tensor, means: Tensor, scatters: Tensor) -> None:
     """Means ``(P, C)`` and sums of squares ``(P, G, c, c)`` of the parts of ``x``."""
-    x, n, M = rows(x)
+    x, n, M, x_strides = rows(x)
     _, groups, c, _ = scatters.shape
     cut = tiles(n, groups, c)
     grid = cut.parts, cut.blocks * (cut.blocks + 1) // 2, groups
-    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks
-    _launch(sum_parts, grid, *args, **_tile(cut), num_stages=2)
+    numbers = n, M, x_strides, c, cut.each, cut.blocks
+    launch(sum_parts, grid, (x, means, scatters), numbers, **_tile(cut), num_stages=2)
 
 
 def launch_add_parts(
@@ -40,31 +42,34 @@ def launch_add_parts(
 ) -> None:
     """Mean ``(C,)``, covariance and regularised covariance ``(G, c, c)``."""
     parts, groups, c, _ = scatters.shape
-    args = means, scatters, *outputs, n, parts, tiles(n, groups, c).positions, c, eps, shrinkage
-    _launch(add_parts, (-(-c // ROWS), groups), *args, **_rows(c))
+    numbers = n, parts, tiles(n, groups, c).positions, c, eps, shrinkage
+    grid = -(-c // ROWS), groups
+    launch(add_parts, grid, (means, scatters, *outputs), numbers, **_rows(c))
 
 
 def launch_affine(
     x: Tensor, W: Tensor, mean: Tensor, weight: Tensor | None, bias: Tensor | None, y: Tensor
 ) -> None:
     """The output."""
-    x, n, M = rows(x)
+    x, n, M, x_strides = rows(x)
     groups, c, _ = W.shape
     cut = tiles(n, groups, c)
-    args = x, W, mean, weight, bias, y, n, M, x.stride(), strides(y), c, cut.all
-    _launch(affine, (cut.all * groups, cut.blocks), *args, **_tile(cut), num_stages=1)
+    numbers = n, M, x_strides, strides(y), c, cut.all
+    grid = cut.all * groups, cut.blocks
+    launch(affine, grid, (x, W, mean, weight, bias, y), numbers, **_tile(cut), num_stages=1)
 
 
 def launch_sum_gradient_parts(
     grad: Tensor, x: Tensor, mean: Tensor, totals: Tensor, products: Tensor
 ) -> None:
     """Sums ``(P, C)`` and products ``(P, G, c, c)`` of the parts."""
-    (g, n, M), (x, *_) = rows(grad), rows(x)
+    (g, n, M, g_strides), (x, _, _, x_strides) = rows(grad), rows(x)
     _, groups, c, _ = products.shape
     cut = tiles(n, groups, c)
-    args = g, x, mean, totals, products, n, M, g.stride(), x.stride(), c, cut.each, cut.blocks
+    numbers = n, M, g_strides, x_strides, c, cut.each, cut.blocks
     grid = cut.parts, cut.blocks**2, groups
-    _launch(sum_gradient_parts, grid, *args, **_tile(cut), num_stages=2)
+    tensors = g, x, mean, totals, products
+    launch(sum_gradient_parts, grid, tensors, numbers, **_tile(cut), num_stages=2)
 
 
 def launch_add_gradient_parts(
@@ -77,8 +82,9 @@ def launch_add_gradient_parts(
 ) -> None:
     """The sums over all positions, the gradients of the scale and of ``W``."""
     parts, groups, c, _ = products.shape
-    args = totals, products, W, weight, *outputs, parts, c, symmetric
-    _launch(add_gradient_parts, (-(-c // ROWS), groups), *args, **_rows(c))
+    tensors = totals, products, W, weight, *outputs
+    grid = -(-c // ROWS), groups
+    launch(add_gradient_parts, grid, tensors, (parts, c, symmetric), **_rows(c))
 
 
 def launch_features_gradient(
@@ -93,12 +99,13 @@ def launch_features_gradient(
     gx: Tensor,
 ) -> None:
     """The gradient of ``x``."""
-    (g, n, M), (x, *_) = rows(grad), rows(x)
+    (g, n, M, g_strides), (x, _, _, x_strides) = rows(grad), rows(x)
     groups, c, _ = W.shape
     cut = tiles(n, groups, c)
-    args = g, x, W, weight, mean, total, gcov, gx, n, M, g.stride(), x.stride(), strides(gx)
+    tensors = g, x, W, weight, mean, total, gcov, gx
+    numbers = n, M, g_strides, x_strides, strides(gx), c, cut.all, share
     grid = cut.all * groups, cut.blocks
-    _launch(features_gradient, grid, *args, c, cut.all, share, **_tile(cut), num_stages=1)
+    launch(features_gradient, grid, tensors, numbers, **_tile(cut), num_stages=1)
 
 
 def launch_move(
@@ -112,19 +119,32 @@ def launch_move(
 ) -> None:
     """The running averages, in place."""
     programs = 1 if momentum is None else min(MOVERS, -(-cov.numel() // MOVED))
-    args = running_mean, running_cov, seen, mean, cov, unbiased, momentum
-    _launch(move, (programs,), *args, mean.numel(), cov.shape[-1], WIDTH=MOVED)
+    tensors = running_mean, running_cov, seen, mean, cov
+    numbers = unbiased, momentum, mean.numel(), cov.shape[-1]
+    launch(move, (programs,), tensors, numbers, WIDTH=MOVED)
 
 
-def rows(x: Tensor) -> tuple[Tensor, int, int]:
-    """``x (N, C, *)`` as ``(N, C, M)``, a view where memory allows it, ``N M`` and ``M``."""
-    x = x.unsqueeze(-1) if x.dim() == 2 else x.flatten(2)
-    return x, x.shape[0] * x.shape[2], x.shape[2]
+def rows(x: Tensor) -> tuple[Tensor, int, int, tuple[int, ...]]:
+    """``x (N, C, *)``, ``N M``, ``M`` and its strides as ``(N, C, M)``: a copy if it has none."""
+    n = x.numel() // x.shape[1]
+    known = strides(x)
+    if known is None:
+        x = x.flatten(2)
+        known = x.stride()
+    return x, n, n // x.shape[0], known
 
 
-def strides(y: Tensor) -> tuple[int, ...]:
-    """The strides of an output ``(N, C, *)`` as ``(N, C, M)``, in its own memory."""
-    return y.view(*y.shape[:2], -1).stride()
+def strides(x: Tensor) -> tuple[int, ...] | None:
+    """The strides of ``x (N, C, *)`` as ``(N, C, M)``; None if no view of its memory has them."""
+    return _strides(x.shape, x.stride())
+
+
+@lru_cache(maxsize=2**10)
+def _strides(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return torch.empty_strided(shape, stride, device="meta").view(*shape[:2], -1).stride()
+    except RuntimeError:
+        return None
 
 
 def _tile(cut: Tiles) -> dict[str, Any]:
@@ -135,8 +155,3 @@ def _tile(cut: Tiles) -> dict[str, Any]:
 def _rows(c: int) -> dict[str, Any]:
     side = power_of_two(c)
     return {"ROWS": ROWS, "SIDE": side, "TAKEN": max(1, TAKEN // (ROWS * side))}
-
-
-def _launch(kernel: Any, grid: tuple[int, ...], *args: Any, **sizes: Any) -> None:
-    with torch.cuda.device_of(args[0]):
-        kernel[grid](*args, **sizes)

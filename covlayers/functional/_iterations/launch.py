@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.launching import launch
 from covlayers.functional._base.linalg import BEYOND_ROUNDING
 from covlayers.functional._iterations.blocked import blocked_gradient_of_roots, blocked_roots
 from covlayers.functional._iterations.cached import cached_gradient_of_roots, cached_roots
@@ -17,7 +18,7 @@ from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
-from covlayers.functional._iterations.strided import PRECISION, limit_of_last, strided
+from covlayers.functional._iterations.strided import PRECISION, flat, limit_of_last, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 
 SMALLEST_TILE = 16  # of a product
@@ -56,7 +57,7 @@ def _roots_on_chip(
     steps = len(coefficients) // 3
     known = steps, tight, any(coefficients[2::3]), root, inverse_root
     limits = limit_of_last(A.shape[-1], mended)
-    launch_each(coupled_iteration, A, Y, Z, tuple(coefficients), *limits, *known)
+    launch_each(coupled_iteration, (A, Y, Z), (tuple(coefficients), *limits, *known))
     return [one for one in (Y, Z) if one is not None]
 
 
@@ -70,11 +71,11 @@ def launch_root_gradient(
         return beyond(Y, Z, gY, gZ, lower, doublings)
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
-    gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
+    (gY, gY_strides), (gZ, gZ_strides) = strided(gY), strided(gZ)
     X = torch.empty_like(Y)
     shift = lower**0.5
     known = gY is not None, gZ is not None, newton_steps(shift), doublings
-    launch_each(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
+    launch_each(root_gradient, (Y, Z, gY, gZ, X), (gY_strides, gZ_strides, shift, *known))
     return X
 
 
@@ -83,7 +84,7 @@ def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: i
     S, Q, bound = _alike(S, Q, bound)
     X = torch.empty_like(S)
     shift = lower**0.5
-    launch_each(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
+    launch_each(smith_iteration, (S, Q, bound, X), (shift, newton_steps(shift), doublings))
     return X
 
 
@@ -91,7 +92,7 @@ def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
     """The kernel of :func:`~.sign.solve_by_sign`."""
     S, Q, norm = _alike(S, Q, norm)
     X = torch.empty_like(S)
-    launch_each(sign_iteration, S, Q, norm, X, iterations)
+    launch_each(sign_iteration, (S, Q, norm, X), (iterations,))
     return X
 
 
@@ -101,13 +102,13 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     n = A.shape[-1]
     tile = min(padded(n), TILE_OF_LARGE)
     if A.numel() > 0:
-        with torch.cuda.device_of(A):
-            symmetric_part_of[(prod(A.shape[:-2]),)](
-                *(*strided(A), S, BEYOND_ROUNDING, n),
-                TILES=-(-n // tile),
-                TILE=tile,
-                num_warps=1 if tile == SMALLEST_TILE else 4,
-            )
+        A = flat(A)
+        launch(
+            *(symmetric_part_of, (A.shape[0],), (A, S), (A.stride(), BEYOND_ROUNDING, n)),
+            TILES=-(-n // tile),
+            TILE=tile,
+            num_warps=1 if tile == SMALLEST_TILE else 4,
+        )
     return S
 
 
@@ -120,19 +121,18 @@ def padded(n: int) -> int:
     return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
 
 
-def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
-    """A launch whose first argument are contiguous matrices."""
-    *batch, n, _ = matrices.shape
+def launch_each(kernel: Any, tensors: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
+    """A launch for a batch of contiguous matrices, the first of ``tensors``."""
+    *batch, n, _ = tensors[0].shape
     count, size = prod(batch), padded(n)
     if count == 0:
         return
     each = tuning.MATRICES_PER_PROGRAM if size == SMALLEST_TILE else 1
-    with torch.cuda.device_of(matrices):
-        kernel[(-(-count // each),)](
-            *(matrices, *args, n, count),
-            SIZE=size,
-            BATCH=each,
-            PRECISION=PRECISION,
-            num_warps=size // 16,
-            num_stages=1,
-        )
+    launch(
+        *(kernel, (-(-count // each),), tensors, (*numbers, n, count)),
+        SIZE=size,
+        BATCH=each,
+        PRECISION=PRECISION,
+        num_warps=size // 16,
+        num_stages=1,
+    )
