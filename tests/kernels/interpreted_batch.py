@@ -176,7 +176,7 @@ def spoilt_and_shrunk() -> None:
         with by_kernels(programs):
             _, _, (mean, cov, n) = kernels.Kernels(2).statistics(x, 0.0, None, None)
         z = x.double().transpose(0, 1).reshape(2, 4, n)
-        note(f"mean that jumps in {programs} parts", mean, z.mean(-1, keepdim=True), 2 * EPS)
+        note(f"mean that jumps in {programs} parts", mean, z.mean(-1).flatten(), 2 * EPS)
         z = z - z.mean(-1, keepdim=True)
         note(f"covariance that jumps in {programs} parts", cov, z @ z.mT / n, 10 * EPS)
 

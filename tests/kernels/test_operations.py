@@ -57,6 +57,17 @@ def test_a_root_and_its_gradient_are_four(name: str, n: int) -> None:
 
 
 @each_root
+@pytest.mark.parametrize("backward", [None, "lyapunov"], ids=["smith", "lyapunov"])
+def test_one_node_of_the_graph_unless_the_rule_reads_the_matrices(
+    name: str, backward: str | None
+) -> None:
+    A = matrices(5).requires_grad_()
+    last: Any = all_of(ROOTS[name](A, backward=backward))[0].grad_fn
+    before = last.next_functions[0][0]
+    assert (type(before).__name__ == "AccumulateGrad") == (backward is None)
+
+
+@each_root
 @pytest.mark.parametrize("n", [129, 200, 512])
 def test_a_larger_root_takes_a_launch_for_each_product(name: str, n: int) -> None:
     A = matrices(n).requires_grad_()

@@ -71,7 +71,6 @@ def _features_gradient_on_cpu(
     products = Products(layout)
     products.V = W if weight is None else layout.column(weight, W.dtype) * W
     factors = layout.split(full(grad)), products.given(x, mean, W)[0]
-    total = layout.column(total, W.dtype)
     return cast(products.gradient(factors, mean, W, weight, total, gcov, share), x.dtype)
 
 

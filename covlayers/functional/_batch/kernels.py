@@ -27,11 +27,11 @@ class Kernels(NamedTuple):
         """``x``, its regularised covariance and its statistics."""
         n = x.numel() // x.shape[1]
         mean, cov, A = add_parts(*sum_parts(x, self.num_groups), n, eps, shrinkage)
-        mean = mean.view(*cov.shape[:2], 1)
         if group is None:
             return x, A, (mean, cov, n)
-        count, joint, cov = joint_moments(mean.new_full((), n), mean.squeeze(-1), n * cov, group)
-        return x, regularized(cov, eps, shrinkage), (joint.unsqueeze(-1), cov, count)
+        rows = mean.view(cov.shape[:2])
+        count, joint, cov = joint_moments(mean.new_full((), n), rows, n * cov, group)
+        return x, regularized(cov, eps, shrinkage), (joint.flatten(), cov, count)
 
     def given(self, x: Tensor, mean: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
         """``x`` and ``W`` themselves: a kernel reads them beside the mean."""
@@ -41,7 +41,7 @@ class Kernels(NamedTuple):
         self, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None, bias: Tensor | None
     ) -> Tensor:
         """The output."""
-        y: Tensor = affine(x, W.contiguous(), mean.flatten(), weight, bias)
+        y: Tensor = affine(x, W.contiguous(), mean, weight, bias)
         return y
 
     def gradient_sums(
@@ -57,7 +57,7 @@ class Kernels(NamedTuple):
 
         If ``symmetric``, the last with its transpose added.
         """
-        parts = sum_gradient_parts(grad, x, mean.flatten(), self.num_groups)
+        parts = sum_gradient_parts(grad, x, mean, self.num_groups)
         return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight, symmetric)
 
     def gradient(
@@ -71,8 +71,7 @@ class Kernels(NamedTuple):
         share: float,
     ) -> Tensor:
         """The gradient for ``x``, from twice the covariance's and the ``share`` of a position."""
-        vectors = mean.flatten(), gsum.flatten()
         gx: Tensor = features_gradient(
-            *factors, W.contiguous(), weight, *vectors, gcov.contiguous(), share
+            *factors, W.contiguous(), weight, mean, gsum, gcov.contiguous(), share
         )
         return gx
