@@ -36,16 +36,16 @@ def launch(
         with torch.cuda.device(device):
             return launch(kernel, grid, tensors, numbers, **constants)
     memory = [one if one is None else (one.dtype, one.data_ptr() % 16) for one in tensors]
-    key = (kernel.fn, device, numbers, *memory, *constants.values())
+    key = (kernel.fn, device, grid, numbers, *memory, *constants.values())
     kept = _compiled.get(key)
     if kept is not None:
-        compiled, rest = kept
-        compiled[(*grid, 1, 1)[:3]](*tensors, *numbers, *rest)
+        run, rest = kept
+        run(*tensors, *numbers, *rest)
         return None
     compiled = kernel[grid](*tensors, *numbers, **constants)
     if compiled is not None:  # as in the interpreter
         if len(_compiled) == _MOST:
             _compiled.clear()
         names = kernel.arg_names[len(tensors) + len(numbers) :]
-        _compiled[key] = compiled, [constants[name] for name in names]
+        _compiled[key] = compiled[(*grid, 1, 1)[:3]], [constants[name] for name in names]
     return None

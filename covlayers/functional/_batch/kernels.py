@@ -7,13 +7,9 @@ from torch import Tensor
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._batch.affine import affine
 from covlayers.functional._batch.collective import joint_moments
-from covlayers.functional._batch.gradient import (
-    add_gradient_parts,
-    features_gradient,
-    sum_gradient_parts,
-)
+from covlayers.functional._batch.gradient import batch_gradient_sums, features_gradient
 from covlayers.functional._batch.products import Statistics
-from covlayers.functional._batch.statistics import add_parts, sum_parts
+from covlayers.functional._batch.statistics import batch_statistics
 
 
 class Kernels(NamedTuple):
@@ -26,7 +22,7 @@ class Kernels(NamedTuple):
     ) -> tuple[Tensor, Tensor, Statistics]:
         """``x``, its regularised covariance and its statistics."""
         n = x.numel() // x.shape[1]
-        mean, cov, A = add_parts(*sum_parts(x, self.num_groups), n, eps, shrinkage)
+        mean, cov, A = batch_statistics(x, self.num_groups, eps, shrinkage)
         if group is None:
             return x, A, (mean, cov, n)
         rows = mean.view(cov.shape[:2])
@@ -57,8 +53,8 @@ class Kernels(NamedTuple):
 
         If ``symmetric``, the last with its transpose added.
         """
-        parts = sum_gradient_parts(grad, x, mean, self.num_groups)
-        return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight, symmetric)
+        sums = batch_gradient_sums(grad, x, mean, W.contiguous(), weight, symmetric)
+        return (grad, x), *sums
 
     def gradient(
         self,

@@ -54,7 +54,6 @@ def part_memory(x: Tensor, num_groups: int, vectors: int = 1) -> tuple[Tensor, T
     return memory, x.new_empty(parts, num_groups, c, c, dtype=torch.float32)
 
 
-def cut_into_parts(x: Tensor, num_groups: int) -> tuple[Tensor, ...]:
-    """``x`` as matrices ``(G, c, n)``, cut into the parts that a kernel takes."""
-    z = full(x).transpose(0, 1).reshape(num_groups, x.shape[1] // num_groups, -1)
-    return z.split(tiles(z.shape[-1], *z.shape[:2]).positions, -1)
+def by_groups(x: Tensor, num_groups: int) -> Tensor:
+    """``x`` as matrices ``(G, c, n)``."""
+    return full(x).transpose(0, 1).reshape(num_groups, x.shape[1] // num_groups, -1)
