@@ -62,8 +62,8 @@ def test_one_node_of_the_graph_unless_the_rule_reads_the_matrices(
     name: str, backward: str | None
 ) -> None:
     A = matrices(5).requires_grad_()
-    last: Any = all_of(ROOTS[name](A, backward=backward))[0].grad_fn
-    before = last.next_functions[0][0]
+    y: Any = all_of(ROOTS[name](A, backward=backward))[0]
+    before = y.grad_fn.next_functions[0][0]
     assert (type(before).__name__ == "AccumulateGrad") == (backward is None)
 
 

@@ -1,5 +1,6 @@
 """How the kernels cut a batch: blocks of channels, tiles of positions, parts of several tiles."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -31,11 +32,16 @@ class Tiles(NamedTuple):
 
 def tiles(n: int, num_groups: int, c: int) -> Tiles:
     """How ``n`` positions of groups of ``c`` channels are cut, the same on every device."""
+    return _tiles(n, num_groups, c, tuning.PROGRAMS)
+
+
+@lru_cache(maxsize=2**10)
+def _tiles(n: int, num_groups: int, c: int, programs: int) -> Tiles:
     side = min(LARGEST_SIDE, power_of_two(c))
     blocks = -(-c // side)
     width = min(LARGEST_WIDTH, ENTRIES // side)
     count = -(-n // width)
-    parts = max(1, tuning.PROGRAMS // (num_groups * blocks**2))
+    parts = max(1, programs // (num_groups * blocks**2))
     each = -(-count // parts)
     return Tiles(blocks, side, width, count, each, -(-count // each))
 
