@@ -27,6 +27,8 @@ IDLE = frozenset(f"aten::{name}" for name in NO_WORK.split())
 LAUNCHES: Mapping[str, Callable[..., int]] = {
     "covlayers::roots": launches_of_roots,
     "covlayers::root_gradient": launches_of_root_gradient,
+    "covlayers::batch_statistics": lambda *_: 2,  # of parts of the batch, then of all
+    "covlayers::batch_gradient_sums": lambda *_: 2,
 }
 
 

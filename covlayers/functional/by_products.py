@@ -26,6 +26,7 @@ from covlayers.functional._features.products import (
     gradient_from_positions,
     gradient_times_features,
 )
+from covlayers.functional._iterations.strided import flat
 from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.backwards.lyapunov import Lyapunov
 from covlayers.functional.backwards.smith import Smith
@@ -188,7 +189,5 @@ def by_products(
         isometric: whether to preserve the Frobenius norm in it.
         plain: the same in plain PyTorch, for second derivatives.
     """
-    batch = x.shape[:-2]
-    flat = x.reshape(-1, *x.shape[-2:])
-    Y: Tensor = _by_products(flat, products, b, center, triangle, isometric, plain)[0]
-    return Y.view(*batch, *Y.shape[1:])
+    Y: Tensor = _by_products(flat(x), products, b, center, triangle, isometric, plain)[0]
+    return Y if x.dim() == 3 else Y.view(*x.shape[:-2], *Y.shape[1:])

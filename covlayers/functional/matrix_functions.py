@@ -1,19 +1,20 @@
 """The core of every matrix function, and the doors of the roots."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from torch import Tensor
 
 from covlayers.functional._base.checks import choose
-from covlayers.functional._base.function import compiling
+from covlayers.functional._base.function import compiling, transformed
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_square, full_precision, symmetrised
 from covlayers.functional._iterations.symmetric_part import symmetric_part
 from covlayers.functional.backwards import BACKWARDS
-from covlayers.functional.core import Fns, MatrixFunction, Method
+from covlayers.functional.core import Computed, Fns, MatrixFunction, Method
 from covlayers.functional.functions import INVSQRT, ROOTS, SQRT
 from covlayers.functional.methods import METHODS
-from covlayers.functional.rule import Applied, Backward, Vjp
+from covlayers.functional.rule import Applied, Backward, Rule, Vjp
 
 
 class OwnRule(Backward):
@@ -72,8 +73,24 @@ def checked(
     chosen, rule = resolve(fns, method, backward)
     if A.numel() == 0:
         return tuple(symmetric(A) for _ in fns)
-    part = symmetrised if A.device.type == "cpu" else symmetric_part
-    return (rule or OWN_RULE).apply(fns, chosen, part("A", A))
+    if A.device.type == "cpu":
+        return (rule or OWN_RULE).apply(fns, chosen, symmetrised("A", A))
+    chosen = chosen.select(fns, A)
+    rule = rule or _DEFAULT_RULES[chosen.default_backward]
+    # Its gradient is symmetric, and the symmetric part would pass it as it is.
+    if isinstance(rule, Rule) and rule.reads == ("outputs",) and not (compiling() or transformed()):
+        return rule.apply(fns, _OfSymmetricPart(chosen), A)
+    return rule.apply(fns, chosen, symmetric_part("A", A))
+
+
+@dataclass(frozen=True)
+class _OfSymmetricPart(Method):
+    """A method that takes the symmetric part first, beside the graph."""
+
+    method: Method
+
+    def forward(self, fns: Fns, A: Tensor) -> Computed:
+        return self.method.forward(fns, symmetric_part("A", A))
 
 
 @full_precision

@@ -197,14 +197,14 @@ _ruled = differentiable(_Ruled)
 
 def _saved(ctx: Any) -> Saved:
     A, norm, *rest = ctx.saved_tensors
-    names, number = [fn.name for fn in ctx.fns], len(ctx.fns)
+    number = len(ctx.fns)
     spectrum = Spectrum(*rest[2 * number :]) if len(rest) > 2 * number else None
     # a method may decompose in float64: then the rule computes in float64 too
     dtype = spectrum.values.dtype if spectrum else ctx.dtype
-    outputs, eigenvalues = (
-        {name: one.to(dtype) for name, one in zip(names, some, strict=True) if one is not None}
-        for some in (rest[:number], rest[number : 2 * number])
-    )
+    outputs, eigenvalues = [
+        {fn.name: one.to(dtype) for fn, one in zip(ctx.fns, some, strict=False) if one is not None}
+        for some in (rest, rest[number:])
+    ]
     return Saved(A, outputs, spectrum, dtype, norm, eigenvalues)
 
 

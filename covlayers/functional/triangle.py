@@ -15,6 +15,7 @@ from covlayers.functional._base.tensors import (
 )
 from covlayers.functional._features.conditions import serves
 from covlayers.functional._features.triangle import adjoint, triangle_gradient, triangle_of
+from covlayers.functional._iterations.strided import flat
 
 SHORT = 2**15
 """Below this size 32 bits count the entries of a matrix: fewer bytes of indices take less time."""
@@ -54,8 +55,8 @@ def upper_triangle(A: Tensor, isometric: bool = False) -> Tensor:
     """The core of :func:`triu_vector`."""
     n = A.shape[-1]
     if A.device.type != "cpu" and serves(A):
-        kernel: Tensor = _triangle(A.reshape(-1, n, n), isometric)
-        return kernel.view(*A.shape[:-2], -1)
+        kernel: Tensor = _triangle(flat(A), isometric)
+        return kernel if A.dim() == 3 else kernel.view(*A.shape[:-2], -1)
     short = torch.int32 if n < SHORT else torch.int64
     row, column = torch.triu_indices(n, n, dtype=short, device=A.device)
     v = A.flatten(-2).index_select(-1, row * n + column)

@@ -21,11 +21,9 @@ from tests.kernels import numpy_of_today
 
 EPS = torch.finfo(torch.float32).eps
 LAUNCHES = {
-    "sum_parts": statistics._sum_parts_on_cuda,
-    "add_parts": statistics._add_parts_on_cuda,
+    "batch_statistics": statistics._on_cuda,
     "affine": affine._affine_on_cuda,
-    "sum_gradient_parts": gradient._sum_gradient_parts_on_cuda,
-    "add_gradient_parts": gradient._add_gradient_parts_on_cuda,
+    "batch_gradient_sums": gradient._sums_on_cuda,
     "features_gradient": gradient._features_gradient_on_cuda,
 }
 Record = tuple[str, float, float]
@@ -176,14 +174,12 @@ def spoilt_and_shrunk() -> None:
         with by_kernels(programs):
             _, _, (mean, cov, n) = kernels.Kernels(2).statistics(x, 0.0, None, None)
         z = x.double().transpose(0, 1).reshape(2, 4, n)
-        note(f"mean that jumps in {programs} parts", mean, z.mean(-1, keepdim=True), 2 * EPS)
+        note(f"mean that jumps in {programs} parts", mean, z.mean(-1).flatten(), 2 * EPS)
         z = z - z.mean(-1, keepdim=True)
         note(f"covariance that jumps in {programs} parts", cov, z @ z.mT / n, 10 * EPS)
 
     x = torch.randn(2, 6, 5, 5)
-    parts = statistics._sum_parts_on_cuda(x, 2)
-    n = x.numel() // 6
-    _, cov, A = statistics._add_parts_on_cuda(*parts, n, 0.01, 0.3)
+    _, cov, A = statistics._on_cuda(x, 2, 0.01, 0.3)
     wide = cov.double()
     trace = wide.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
     expected = 0.7 * wide + (0.3 * trace / 3 + 0.01) * torch.eye(3)

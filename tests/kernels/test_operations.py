@@ -57,6 +57,17 @@ def test_a_root_and_its_gradient_are_four(name: str, n: int) -> None:
 
 
 @each_root
+@pytest.mark.parametrize("backward", [None, "lyapunov"], ids=["smith", "lyapunov"])
+def test_one_node_of_the_graph_unless_the_rule_reads_the_matrices(
+    name: str, backward: str | None
+) -> None:
+    A = matrices(5).requires_grad_()
+    y: Any = all_of(ROOTS[name](A, backward=backward))[0]
+    before = y.grad_fn.next_functions[0][0]
+    assert (type(before).__name__ == "AccumulateGrad") == (backward is None)
+
+
+@each_root
 @pytest.mark.parametrize("n", [65, 128, 129, 200, 512])
 def test_a_larger_root_takes_two_more_for_the_zeros_of_its_teams(name: str, n: int) -> None:
     A = matrices(n).requires_grad_()

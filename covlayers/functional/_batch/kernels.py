@@ -7,13 +7,9 @@ from torch import Tensor
 from covlayers.functional._base.linalg import regularized
 from covlayers.functional._batch.affine import affine
 from covlayers.functional._batch.collective import joint_moments
-from covlayers.functional._batch.gradient import (
-    add_gradient_parts,
-    features_gradient,
-    sum_gradient_parts,
-)
+from covlayers.functional._batch.gradient import batch_gradient_sums, features_gradient
 from covlayers.functional._batch.products import Statistics
-from covlayers.functional._batch.statistics import add_parts, sum_parts
+from covlayers.functional._batch.statistics import batch_statistics
 
 
 class Kernels(NamedTuple):
@@ -26,12 +22,12 @@ class Kernels(NamedTuple):
     ) -> tuple[Tensor, Tensor, Statistics]:
         """``x``, its regularised covariance and its statistics."""
         n = x.numel() // x.shape[1]
-        mean, cov, A = add_parts(*sum_parts(x, self.num_groups), n, eps, shrinkage)
-        mean = mean.view(*cov.shape[:2], 1)
+        mean, cov, A = batch_statistics(x, self.num_groups, eps, shrinkage)
         if group is None:
             return x, A, (mean, cov, n)
-        count, joint, cov = joint_moments(mean.new_full((), n), mean.squeeze(-1), n * cov, group)
-        return x, regularized(cov, eps, shrinkage), (joint.unsqueeze(-1), cov, count)
+        rows = mean.view(cov.shape[:2])
+        count, joint, cov = joint_moments(mean.new_full((), n), rows, n * cov, group)
+        return x, regularized(cov, eps, shrinkage), (joint.flatten(), cov, count)
 
     def given(self, x: Tensor, mean: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
         """``x`` and ``W`` themselves: a kernel reads them beside the mean."""
@@ -41,7 +37,7 @@ class Kernels(NamedTuple):
         self, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None, bias: Tensor | None
     ) -> Tensor:
         """The output."""
-        y: Tensor = affine(x, W.contiguous(), mean.flatten(), weight, bias)
+        y: Tensor = affine(x, W.contiguous(), mean, weight, bias)
         return y
 
     def gradient_sums(
@@ -57,8 +53,8 @@ class Kernels(NamedTuple):
 
         If ``symmetric``, the last with its transpose added.
         """
-        parts = sum_gradient_parts(grad, x, mean.flatten(), self.num_groups)
-        return (grad, x), *add_gradient_parts(*parts, W.contiguous(), weight, symmetric)
+        sums = batch_gradient_sums(grad, x, mean, W.contiguous(), weight, symmetric)
+        return (grad, x), *sums
 
     def gradient(
         self,
@@ -71,8 +67,7 @@ class Kernels(NamedTuple):
         share: float,
     ) -> Tensor:
         """The gradient for ``x``, from twice the covariance's and the ``share`` of a position."""
-        vectors = mean.flatten(), gsum.flatten()
         gx: Tensor = features_gradient(
-            *factors, W.contiguous(), weight, *vectors, gcov.contiguous(), share
+            *factors, W.contiguous(), weight, mean, gsum, gcov.contiguous(), share
         )
         return gx

@@ -1,10 +1,12 @@
 """The launches of the kernels of a batch, one each."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.launching import launch
 from covlayers.functional._base.tensors import run_length
 from covlayers.functional._batch.affine_triton import affine
 from covlayers.functional._batch.averages_triton import move
@@ -25,12 +27,12 @@ MOVED, MOVERS = 2**10, 64  # entries that a program moves at once, and programs 
 
 def launch_sum_parts(x: Tensor, means: Tensor, scatters: Tensor) -> None:
     """Means ``(P, C)`` and sums of squares ``(P, G, c, c)`` of the parts of ``x``."""
-    x, n, M = rows(x)
+    x, n, M, x_strides = rows(x)
     _, groups, c, _ = scatters.shape
     cut = tiles(n, groups, c)
     grid = cut.parts, cut.blocks * (cut.blocks + 1) // 2, groups
-    args = x, means, scatters, n, M, x.stride(), c, cut.each, cut.blocks, run_length(M, x.stride())
-    _launch(sum_parts, grid, *args, **_sums(cut))
+    numbers = n, M, x_strides, c, cut.each, cut.blocks, run_length(M, x_strides)
+    launch(sum_parts, grid, (x, means, scatters), numbers, **_sums(cut))
 
 
 def launch_add_parts(
@@ -43,35 +45,35 @@ def launch_add_parts(
 ) -> None:
     """Mean ``(C,)``, covariance and regularised covariance ``(G, c, c)``."""
     parts, groups, c, _ = scatters.shape
-    args = means, scatters, *outputs, n, parts, tiles(n, groups, c).positions, c, eps, shrinkage
     columns = min(power_of_two(c), max(COLUMNS, TAKEN // _padded(parts)))
+    numbers = n, parts, tiles(n, groups, c).positions, c, eps, shrinkage, 1, columns
     grid = c, groups, -(-c // columns)
-    _launch(add_parts, grid, *args, 1, columns, **_taken(parts, columns))
+    launch(add_parts, grid, (means, scatters, *outputs), numbers, **_taken(parts, columns))
 
 
 def launch_affine(
     x: Tensor, W: Tensor, mean: Tensor, weight: Tensor | None, bias: Tensor | None, y: Tensor
 ) -> None:
     """The output."""
-    x, n, M = rows(x)
+    x, n, M, x_strides = rows(x)
     groups, c, _ = W.shape
-    y_strides = strides(y)
-    args = x, W, mean, weight, bias, y, n, M, x.stride(), y_strides, c
-    run = run_length(M, x.stride(), y_strides)
+    y_strides = rows(y)[-1]
+    numbers = n, M, x_strides, y_strides, c, run_length(M, x_strides, y_strides)
     grid, sizes = _products(n, groups, c, DEPTH)
-    _launch(affine, grid, *args, run, **sizes)
+    launch(affine, grid, (x, W, mean, weight, bias, y), numbers, **sizes)
 
 
 def launch_sum_gradient_parts(
     grad: Tensor, x: Tensor, mean: Tensor, totals: Tensor, products: Tensor
 ) -> None:
     """Sums ``(P, C)`` and products ``(P, G, c, c)`` of the parts."""
-    (g, n, M), (x, *_) = rows(grad), rows(x)
+    (g, n, M, g_strides), (x, _, _, x_strides) = rows(grad), rows(x)
     _, groups, c, _ = products.shape
     cut = tiles(n, groups, c)
-    args = g, x, mean, totals, products, n, M, g.stride(), x.stride(), c, cut.each, cut.blocks
+    run = run_length(M, g_strides, x_strides)
+    numbers = n, M, g_strides, x_strides, c, cut.each, cut.blocks, run
     grid = cut.parts, cut.blocks**2, groups
-    _launch(sum_gradient_parts, grid, *args, run_length(M, g.stride(), x.stride()), **_sums(cut))
+    launch(sum_gradient_parts, grid, (g, x, mean, totals, products), numbers, **_sums(cut))
 
 
 def launch_add_gradient_parts(
@@ -84,10 +86,10 @@ def launch_add_gradient_parts(
 ) -> None:
     """The sums over all positions, the gradients of the scale and of ``W``."""
     parts, groups, c, _ = products.shape
-    args = totals, products, W, weight, *outputs, parts, c, symmetric
-    side = power_of_two(c)
+    tensors, side = (totals, products, W, weight, *outputs), power_of_two(c)
+    numbers = parts, c, symmetric, ROWS, side
     sizes = _taken(parts, ROWS * side)
-    _launch(add_gradient_parts, (-(-c // ROWS), groups), *args, ROWS, side, **sizes)
+    launch(add_gradient_parts, (-(-c // ROWS), groups), tensors, numbers, **sizes)
 
 
 def launch_features_gradient(
@@ -102,12 +104,13 @@ def launch_features_gradient(
     gx: Tensor,
 ) -> None:
     """The gradient of ``x``."""
-    (g, n, M), (x, *_) = rows(grad), rows(x)
+    (g, n, M, g_strides), (x, _, _, x_strides) = rows(grad), rows(x)
     groups, c, _ = W.shape
-    all_strides = g.stride(), x.stride(), strides(gx)
-    args = g, x, W, weight, mean, total, gcov, gx, n, M, *all_strides, c, share
+    all_strides = g_strides, x_strides, rows(gx)[-1]
+    tensors = g, x, W, weight, mean, total, gcov, gx
+    numbers = n, M, *all_strides, c, share, run_length(M, *all_strides)
     grid, sizes = _products(n, groups, c, DEPTH // 2)  # of two products in one
-    _launch(features_gradient, grid, *args, run_length(M, *all_strides), **sizes)
+    launch(features_gradient, grid, tensors, numbers, **sizes)
 
 
 def launch_move(
@@ -121,19 +124,32 @@ def launch_move(
 ) -> None:
     """The running averages, in place."""
     programs = 1 if momentum is None else min(MOVERS, -(-cov.numel() // MOVED))
-    args = running_mean, running_cov, seen, mean, cov, unbiased, momentum
-    _launch(move, (programs,), *args, mean.numel(), cov.shape[-1], WIDTH=MOVED)
+    tensors = running_mean, running_cov, seen, mean, cov
+    numbers = unbiased, momentum, mean.numel(), cov.shape[-1]
+    launch(move, (programs,), tensors, numbers, WIDTH=MOVED)
 
 
-def rows(x: Tensor) -> tuple[Tensor, int, int]:
-    """``x (N, C, *)`` as ``(N, C, M)``, a view where memory allows it, ``N M`` and ``M``."""
-    x = x.unsqueeze(-1) if x.dim() == 2 else x.flatten(2)
-    return x, x.shape[0] * x.shape[2], x.shape[2]
+def rows(x: Tensor) -> tuple[Tensor, int, int, tuple[int, ...]]:
+    """``x (N, C, *)``, ``N M``, ``M`` and its strides as ``(N, C, M)``: a copy if it has none."""
+    n = x.numel() // x.shape[1]
+    known = strides(x)
+    if known is None:
+        x = x.flatten(2)
+        known = x.stride()
+    return x, n, n // x.shape[0], known
 
 
-def strides(y: Tensor) -> tuple[int, ...]:
-    """The strides of an output ``(N, C, *)`` as ``(N, C, M)``, in its own memory."""
-    return y.view(*y.shape[:2], -1).stride()
+def strides(x: Tensor) -> tuple[int, ...] | None:
+    """The strides of ``x (N, C, *)`` as ``(N, C, M)``; None if no view of its memory has them."""
+    return _strides(x.shape, x.stride())
+
+
+@lru_cache(maxsize=2**10)
+def _strides(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return torch.empty_strided(shape, stride, device="meta").view(*shape[:2], -1).stride()
+    except RuntimeError:
+        return None
 
 
 def _sums(cut: Tiles) -> dict[str, Any]:
@@ -156,8 +172,3 @@ def _taken(parts: int, entries: int) -> dict[str, Any]:
 
 def _padded(parts: int) -> int:
     return 1 << (parts - 1).bit_length()
-
-
-def _launch(kernel: Any, grid: tuple[int, ...], *args: Any, **sizes: Any) -> None:
-    with torch.cuda.device_of(args[0]):
-        kernel[grid](*args, **sizes)

@@ -72,11 +72,11 @@ def batch_transform(
     tracked = any([one is not None and one.requires_grad for one in (x, weight, bias)])
     if compiling() or transformed() or not (tracked and torch.is_grad_enabled()):
         y, _, (mean, cov, positions) = _steps(x, weight, bias, way, way.matrix, passes, group)
-        return y, mean.detach().flatten(), cov.detach(), positions
+        return y, mean.detach(), cov.detach(), positions
     work = _Work(way, passes, group)
     y = _BatchTransform.apply(x, weight, bias, work)
     mean, cov, positions = work.statistics
-    return y, mean.flatten(), cov, positions
+    return y, mean, cov, positions
 
 
 def affine_transform(
@@ -159,7 +159,7 @@ class _BatchTransform(torch.autograd.Function):
         )
         ctx.save_for_backward(x, weight, bias)
         ctx.work = work
-        return y.detach()  # PyTorch lets nobody change a view in place here
+        return y.detach() if y._is_view() else y  # nobody could change a view in place here
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -173,11 +173,11 @@ class _BatchTransform(torch.autograd.Function):
         passes, W, (mean, _, positions) = work.passes, work.W, work.statistics
         factors, gsum, gweight, gW = passes.gradient_sums(grad, x, mean, W, weight, work.symmetric)
         gweight = None if weight is None else cast(gweight, weight.dtype)
-        gbias = None if bias is None else cast(gsum.reshape(-1), bias.dtype)
+        gbias = None if bias is None else cast(gsum, bias.dtype)
         if work.group is not None:
-            packed = all_sum(torch.cat([gsum.flatten(), gW.flatten()]), work.group)
+            packed = all_sum(torch.cat([gsum, gW.flatten()]), work.group)
             parts = packed.split([gsum.numel(), gW.numel()])
-            gsum, gW = parts[0].view_as(gsum), parts[1].view_as(gW)
+            gsum, gW = parts[0], parts[1].view_as(gW)
         gx = None
         if ctx.needs_input_grad[0]:
             # Shrinkage is its own adjoint; the derivative of adding eps is the identity.

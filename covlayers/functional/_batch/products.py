@@ -14,7 +14,7 @@ from covlayers.functional._batch.memory_layout import Layout, Order
 FEW = 64  # positions whose mean one call gives to two roundings; more positions would add to them
 
 Statistics: TypeAlias = tuple[Tensor, Tensor, int | Tensor]
-"""Mean ``(G, c, 1)``, covariance ``(G, c, c)`` and number of positions, over all processes."""
+"""Mean ``(C,)``, covariance ``(G, c, c)`` and number of positions, over all processes."""
 
 
 @dataclass
@@ -32,19 +32,19 @@ class Products:
         n = layout.N * layout.M
         if layout.order is Order.JOINED and 0 < n <= FEW:
             z = layout.joined(x)
-            mean = z.sum(-1, keepdim=True).div_(n)
-            z = z.sub_(mean)
+            column = z.sum(-1, keepdim=True).div_(n)
+            z, mean = z.sub_(column), column.flatten()
         else:
-            mean = mean_of_sums(x).view(layout.G, layout.c, 1)
-            z = layout.centered(x, mean)
+            mean = mean_of_sums(x)
+            column = layout.column(mean, mean.dtype)
+            z = layout.centered(x, column)
         scatter = layout.total(gram(z))
         if group is None:
             cov = scatter.div_(max(n, 1))
             return z, regularized(cov, eps, shrinkage), (mean, cov, n)
-        count, joint, cov = joint_moments(x.new_full((), n), mean.squeeze(-1), scatter, group)
-        joint = joint.unsqueeze(-1)
-        z = z + layout.each(mean - joint)
-        return z, regularized(cov, eps, shrinkage), (joint, cov, count)
+        count, joint, cov = joint_moments(x.new_full((), n), column.squeeze(-1), scatter, group)
+        z = z + layout.each(column - joint.unsqueeze(-1))
+        return z, regularized(cov, eps, shrinkage), (joint.flatten(), cov, count)
 
     def given(self, x: Tensor, mean: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
         """``x`` about a given mean ``(C,)`` and given matrices ``W``, as a transform takes them."""
@@ -74,9 +74,9 @@ class Products:
         If ``symmetric``, the last with its transpose added.
         """
         layout = self.layout
-        g, z = layout.split(full(grad)), layout.centered(full(x), mean)
+        g, z = layout.split(full(grad)), layout.centered(full(x), layout.column(mean, W.dtype))
         gV = layout.total(g.bmm(z.mT))
-        gsum = layout.total(g.sum(-1, keepdim=True))
+        gsum = layout.total(g.sum(-1, keepdim=True)).flatten()
         gweight = None if weight is None else (gV * W).sum(-1).reshape(-1)
         gW = gV if weight is None else layout.column(weight, W.dtype) * gV
         return (g, z), gsum, gweight, gW + gW.mT if symmetric else gW
@@ -94,7 +94,7 @@ class Products:
         """The gradient for ``x``, from twice the covariance's and the ``share`` of a position."""
         g, z = factors
         Vt = self.V.mT
-        gz = self.layout.affine(Vt, g, Vt.bmm(gsum), -share)
+        gz = self.layout.affine(Vt, g, Vt.bmm(self.layout.column(gsum, g.dtype)), -share)
         return self.layout.merge(self.layout.add_product(gz, gcov, z, share))
 
 

@@ -1,77 +1,48 @@
-"""Mean and covariance as operators: of the parts of a batch, then of all of it."""
+"""Mean, covariance and regularised covariance of a batch as an operator of two launches."""
 
 import torch
 from torch import Tensor
 
 from covlayers.functional._base.linalg import regularized
-from covlayers.functional._batch.collective import outer
-from covlayers.functional._batch.tiles import cut_into_parts, part_memory, tiles
+from covlayers.functional._batch.tiles import by_groups, part_memory
 from covlayers.functional._iterations.operators import declare
 
 
-def _statistics_part_memory(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    return part_memory(x, num_groups, 2)
+def _memory(x: Tensor, num_groups: int, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    C = x.shape[1]
+    c = C // num_groups
+    cov = x.new_empty(num_groups, c, c, dtype=torch.float32)
+    return x.new_empty(C, dtype=torch.float32), cov, torch.empty_like(cov)
 
 
-def _sum_parts_on_cpu(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    cut = cut_into_parts(x, num_groups)
-    centered = [part - part.mean(-1, keepdim=True) for part in cut]
-    shifts = torch.stack([part.mean(-1).flatten() for part in cut])
-    return torch.stack([shifts, 0 * shifts]), torch.stack([z @ z.mT for z in centered])
-
-
-def _sum_parts_on_cuda(x: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    from covlayers.functional._batch.launch import launch_sum_parts  # triton takes a second
-
-    parts = _statistics_part_memory(x, num_groups)
-    launch_sum_parts(x, *parts)
-    return parts
-
-
-def _statistics_memory(
-    means: Tensor, scatters: Tensor, *_: object
+def _on_cpu(
+    x: Tensor, num_groups: int, eps: float, shrinkage: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    cov = scatters.new_empty(scatters.shape[1:])
-    return means.new_empty(means.shape[2:]), cov, torch.empty_like(cov)
+    z = by_groups(x, num_groups)
+    mean = z.mean(-1, keepdim=True)
+    z = z - mean
+    cov = z @ z.mT / z.shape[-1]
+    return mean.flatten(), cov, regularized(cov, eps, shrinkage).clone()
 
 
-def _add_parts_on_cpu(
-    means: Tensor, scatters: Tensor, n: int, eps: float, shrinkage: float | None
+def _on_cuda(
+    x: Tensor, num_groups: int, eps: float, shrinkage: float | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    parts, G, c, _ = scatters.shape
-    each = tiles(n, G, c).positions
-    count = torch.full((parts, 1, 1), each, dtype=means.dtype)
-    count[-1] = n - (parts - 1) * each
-    shifts, offsets = means.view(2, parts, G, c)
-    e = shifts - shifts[0] + offsets
-    mean = (count * e).sum(0) / n
-    cov = (scatters + count[..., None] * outer(e - mean)).sum(0) / n
-    return (shifts[0] + mean).flatten(), cov, regularized(cov, eps, shrinkage).clone()
+    from covlayers.functional._batch import launch  # triton takes a second
 
-
-def _add_parts_on_cuda(
-    means: Tensor, scatters: Tensor, n: int, eps: float, shrinkage: float | None
-) -> tuple[Tensor, ...]:
-    from covlayers.functional._batch.launch import launch_add_parts
-
-    outputs = _statistics_memory(means, scatters)
-    launch_add_parts(means, scatters, n, eps, shrinkage, outputs)
+    parts, outputs = part_memory(x, num_groups, 2), _memory(x, num_groups)
+    launch.launch_sum_parts(x, *parts)
+    launch.launch_add_parts(*parts, x.numel() // x.shape[1], eps, shrinkage, outputs)
     return outputs
 
 
 # With n positions of C channels in groups of c, in bytes of float32: it reads 4 n C, more often for
-# c > 64, and takes n C c products of float32 accuracy.
-sum_parts = declare(
-    "sum_parts(Tensor x, int num_groups) -> (Tensor, Tensor)",
-    _sum_parts_on_cpu,
-    _sum_parts_on_cuda,
-    _statistics_part_memory,
-)
-# It reads 4 C c for each part, more than once, and writes 8 C c.
-add_parts = declare(
-    "add_parts(Tensor means, Tensor scatters, int n, float eps, float? shrinkage) "
-    "-> (Tensor, Tensor, Tensor)",
-    _add_parts_on_cpu,
-    _add_parts_on_cuda,
-    _statistics_memory,
+# c > 64, and takes n C c products of float32 accuracy. Then it reads 4 C c for each part, more than
+# once, and writes 8 C c.
+batch_statistics = declare(
+    "batch_statistics(Tensor x, int num_groups, float eps, float? shrinkage)"
+    " -> (Tensor, Tensor, Tensor)",
+    _on_cpu,
+    _on_cuda,
+    _memory,
 )

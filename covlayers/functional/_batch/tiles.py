@@ -1,5 +1,6 @@
 """How the kernels cut a batch: blocks of channels, tiles of positions, parts of several tiles."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -31,11 +32,16 @@ class Tiles(NamedTuple):
 
 def tiles(n: int, num_groups: int, c: int) -> Tiles:
     """How ``n`` positions of groups of ``c`` channels are cut, the same on every device."""
+    return _tiles(n, num_groups, c, tuning.PROGRAMS)
+
+
+@lru_cache(maxsize=2**10)
+def _tiles(n: int, num_groups: int, c: int, programs: int) -> Tiles:
     side = min(LARGEST_SIDE, power_of_two(c))
     blocks = -(-c // side)
     width = min(LARGEST_WIDTH, ENTRIES // side)
     count = -(-n // width)
-    parts = max(1, tuning.PROGRAMS // (num_groups * blocks**2))
+    parts = max(1, programs // (num_groups * blocks**2))
     each = -(-count // parts)
     return Tiles(blocks, side, width, count, each, -(-count // each))
 
@@ -54,7 +60,6 @@ def part_memory(x: Tensor, num_groups: int, vectors: int = 1) -> tuple[Tensor, T
     return memory, x.new_empty(parts, num_groups, c, c, dtype=torch.float32)
 
 
-def cut_into_parts(x: Tensor, num_groups: int) -> tuple[Tensor, ...]:
-    """``x`` as matrices ``(G, c, n)``, cut into the parts that a kernel takes."""
-    z = full(x).transpose(0, 1).reshape(num_groups, x.shape[1] // num_groups, -1)
-    return z.split(tiles(z.shape[-1], *z.shape[:2]).positions, -1)
+def by_groups(x: Tensor, num_groups: int) -> Tensor:
+    """``x`` as matrices ``(G, c, n)``."""
+    return full(x).transpose(0, 1).reshape(num_groups, x.shape[1] // num_groups, -1)

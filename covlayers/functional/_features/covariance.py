@@ -16,6 +16,7 @@ from torch import Tensor
 from covlayers.functional._base.function import differentiable
 from covlayers.functional._base.linalg import identity_like, regularized, symmetric, trace
 from covlayers.functional._iterations.operators import declare
+from covlayers.functional._iterations.strided import flat
 
 
 def _covariance(x: Tensor, center: bool, eps: float, shrinkage: float) -> tuple[Tensor, Tensor]:
@@ -111,6 +112,5 @@ _covariance_by_kernel = differentiable(_Covariance)
 
 def covariance_by_kernel(x: Tensor, center: bool, eps: float, shrinkage: float | None) -> Tensor:
     """The covariance ``(*, C, C)`` of features ``(*, C, M)`` that a kernel serves."""
-    batch, (C, M) = x.shape[:-2], x.shape[-2:]
-    A: Tensor = _covariance_by_kernel(x.reshape(-1, C, M), center, eps, shrinkage or 0.0)[0]
-    return A.view(*batch, C, C)
+    A: Tensor = _covariance_by_kernel(flat(x), center, eps, shrinkage or 0.0)[0]
+    return A if x.dim() == 3 else A.view(*x.shape[:-2], *A.shape[1:])

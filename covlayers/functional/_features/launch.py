@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from covlayers.functional._base.launching import launch
 from covlayers.functional._base.tensors import run_length
 from covlayers.functional._features.covariance_triton import (
     covariance_of_features,
@@ -28,10 +28,10 @@ def launch_covariance(
     """Fills ``A`` and ``mean``."""
     N, C, M = x.shape
     grid = (N, _tiles(C), _tiles(C))
-    args = (x, A, mean, *x.stride(), C, M, eps, shrinkage)
+    numbers = (*x.stride(), C, M, eps, shrinkage)
     options = {"CENTER": center, "SHRINK": shrinkage != 0, "BLOCK": BLOCK}
     options["RUN"] = run_length(M, x.stride())
-    _launch(covariance_of_features, grid, args, PRECISION=PRECISION, **options)
+    _launch(covariance_of_features, grid, (x, A, mean), numbers, PRECISION=PRECISION, **options)
 
 
 def launch_covariance_gradient(
@@ -40,24 +40,24 @@ def launch_covariance_gradient(
     """Fills ``g``."""
     N, C, M = x.shape
     grid = (N, _tiles(C), _tiles(M))
-    args = (grad, x, mean, g, *grad.stride(), *x.stride(), *g.stride(), C, M, shrinkage)
+    tensors = grad, x, mean, g
+    numbers = (*grad.stride(), *x.stride(), *g.stride(), C, M, shrinkage)
     options = {"SHRINK": shrinkage != 0, "BLOCK": BLOCK}
     options["RUN"] = run_length(M, x.stride(), g.stride())
-    _launch(gradient_of_features, grid, args, PRECISION=PRECISION, **options)
+    _launch(gradient_of_features, grid, tensors, numbers, PRECISION=PRECISION, **options)
 
 
 def launch_triangle(A: Tensor, isometric: bool, v: Tensor) -> None:
     """Fills ``v``."""
     N, n, _ = A.shape
-    args = (A, v, *A.stride(), n)
-    _launch(triangle_of_matrix, (N, _tiles(n), _tiles(n)), args, ISOMETRIC=isometric)
+    grid = N, _tiles(n), _tiles(n)
+    _launch(triangle_of_matrix, grid, (A, v), (*A.stride(), n), ISOMETRIC=isometric)
 
 
 def launch_triangle_gradient(grad: Tensor, n: int, isometric: bool, G: Tensor) -> None:
     """Fills ``G``."""
-    args = (grad, G, *grad.stride(), n)
     grid = (len(grad), _tiles(n), _tiles(n))
-    _launch(gradient_of_triangle, grid, args, ISOMETRIC=isometric)
+    _launch(gradient_of_triangle, grid, (grad, G), (*grad.stride(), n), ISOMETRIC=isometric)
 
 
 def launch_channels(
@@ -65,9 +65,9 @@ def launch_channels(
 ) -> None:
     """Fills ``Y``, a matrix or a triangle."""
     N, C, M = x.shape
-    args = (x, T, y, Y, *x.stride(), C, M)
     options = {"TRIANGLE": triangle, "ISOMETRIC": isometric, "BLOCK": SHORT, **_sides(center, M)}
-    _launch(channels_from_positions, (N, _tiles(C), _tiles(C)), args, **options)
+    grid = N, _tiles(C), _tiles(C)
+    _launch(channels_from_positions, grid, (x, T, y, Y), (*x.stride(), C, M), **options)
 
 
 def launch_times_features(
@@ -75,17 +75,17 @@ def launch_times_features(
 ) -> None:
     """Fills ``P``."""
     N, C, M = x.shape
-    args = (grad, x, P, *strides_of_gradient(grad), *x.stride(), C, M)
+    numbers = (*strides_of_gradient(grad), *x.stride(), C, M)
     options = {"TRIANGLE": triangle, "ISOMETRIC": isometric, "BLOCK": BLOCK, **_sides(center, M)}
-    _launch(gradient_times_features, (N, _tiles(C)), args, **options)
+    _launch(gradient_times_features, (N, _tiles(C)), (grad, x, P), numbers, **options)
 
 
 def launch_to_features(x: Tensor, P: Tensor, L: Tensor, R: Tensor, center: bool, g: Tensor) -> None:
     """Fills ``g``."""
     N, C, M = x.shape
-    args = (x, P, L, R, g, *x.stride(), *g.stride(), C, M)
+    numbers = (*x.stride(), *g.stride(), C, M)
     options = {"BLOCK": SHORT, **_sides(center, M)}
-    _launch(gradient_from_positions, (N, _tiles(C)), args, **options)
+    _launch(gradient_from_positions, (N, _tiles(C)), (x, P, L, R, g), numbers, **options)
 
 
 def strides_of_gradient(grad: Tensor) -> tuple[int, int, int]:
@@ -107,6 +107,11 @@ def _tiles(size: int) -> int:
     return -(-size // TILE)
 
 
-def _launch(kernel: Any, grid: tuple[int, ...], args: tuple[Any, ...], **options: Any) -> None:
-    with torch.cuda.device_of(args[0]):
-        kernel[grid](*args, TILE=TILE, num_warps=4, num_stages=1, **options)
+def _launch(
+    kernel: Any,
+    grid: tuple[int, ...],
+    tensors: tuple[Tensor, ...],
+    numbers: tuple[Any, ...],
+    **options: Any,
+) -> None:
+    launch(kernel, grid, tensors, numbers, TILE=TILE, num_warps=4, num_stages=1, **options)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from covlayers.functional._base.launching import launch
 from covlayers.functional._features import root_gradient_triton, sign_triton
 from covlayers.functional._features.launch import BLOCK, padded, strides_of_gradient
 from covlayers.functional._features.newton_schulz_triton import (
@@ -25,9 +26,8 @@ def launch_root(
     x: Tensor, b: float, coefficients: Sequence[float], center: bool, T: Tensor, y: Tensor
 ) -> None:
     """Fills ``T`` and ``y``, as the other forward passes do."""
-    args = (*_of(x, T, y), b, tuple(coefficients))
     options = {"STEPS": len(coefficients) // 3, "NEWTON_STEPS": newton_steps(0.5)}
-    _launch(root_from_positions, args, x, center, options)
+    _launch(root_from_positions, (x, T, y), (*_sizes(x), b, tuple(coefficients)), center, options)
 
 
 def launch_root_gradient(
@@ -37,8 +37,8 @@ def launch_root_gradient(
     p = lower**0.5
     options = {"NEWTON_STEPS": newton_steps(p / (1 + p)), "DOUBLINGS": doublings}
     options["MATRICES"] = root_gradient_triton.MATRICES
-    args = (*_of(x, P, T, _scratch(x, root_gradient_triton.MATRICES), X), b, p)
-    _launch(root_gradient_triton.gradient_of_root, args, x, center, options)
+    tensors = x, P, T, _scratch(x, root_gradient_triton.MATRICES), X
+    _launch(root_gradient_triton.gradient_of_root, tensors, (*_sizes(x), b, p), center, options)
 
 
 def launch_newton_schulz(
@@ -47,8 +47,8 @@ def launch_newton_schulz(
     """Fills ``T`` and ``y``."""
     matrices = PASSING + 3 * (steps + 1)
     options = {"STEPS": steps, "MATRICES": matrices}
-    args = (*_of(x, _scratch(x, matrices), T, y), b)
-    _launch(newton_schulz_from_positions, args, x, center, options)
+    tensors = x, _scratch(x, matrices), T, y
+    _launch(newton_schulz_from_positions, tensors, (*_sizes(x), b), center, options)
 
 
 def launch_newton_schulz_gradient(
@@ -63,12 +63,11 @@ def launch_newton_schulz_gradient(
     R: Tensor,
 ) -> None:
     """Fills ``R``."""
-    _, C, M = x.shape
     matrices = PASSING + 3 * (steps + 1)
-    pointers = (x, P, grad, T, _scratch(x, matrices), R)
-    args = (*pointers, *strides_of_gradient(grad), *x.stride(), C, M, b)
+    tensors = x, P, grad, T, _scratch(x, matrices), R
+    numbers = (*strides_of_gradient(grad), *_sizes(x), b)
     options = {"STEPS": steps, "MATRICES": matrices, "TRIANGLE": triangle}
-    _launch(gradient_of_newton_schulz, args, x, center, options)
+    _launch(gradient_of_newton_schulz, tensors, numbers, center, options)
 
 
 def launch_pade(
@@ -78,7 +77,7 @@ def launch_pade(
     triples = tuple(number for kappa in poles for number in (kappa, 1 - kappa, 0.0))
     low = 1 - max(poles)
     options = {"DEGREE": len(poles), "NEWTON_STEPS": newton_steps(low)}
-    _launch(pade_from_positions, (*_of(x, T, y), b, triples), x, center, options)
+    _launch(pade_from_positions, (x, T, y), (*_sizes(x), b, triples), center, options)
 
 
 def launch_taylor(
@@ -87,7 +86,7 @@ def launch_taylor(
     """Fills ``T`` and ``y``."""
     triples = tuple(number for c in reversed(coefficients) for number in (c, 0.0, 0.0))
     options = {"TERMS": len(coefficients)}
-    _launch(taylor_from_positions, (*_of(x, T, y), b, triples), x, center, options)
+    _launch(taylor_from_positions, (x, T, y), (*_sizes(x), b, triples), center, options)
 
 
 def launch_sign(
@@ -102,9 +101,9 @@ def launch_sign(
     R: Tensor,
 ) -> None:
     """Fills ``L`` and ``R``."""
-    args = (*_of(x, P, T, y, _scratch(x, sign_triton.MATRICES), L, R), b)
+    tensors = x, P, T, y, _scratch(x, sign_triton.MATRICES), L, R
     options = {"ITERATIONS": iterations, "MATRICES": sign_triton.MATRICES}
-    _launch(sign_triton.sign_from_positions, args, x, center, options)
+    _launch(sign_triton.sign_from_positions, tensors, (*_sizes(x), b), center, options)
 
 
 def newton_steps(low: float) -> int:
@@ -122,15 +121,18 @@ def _scratch(x: Tensor, matrices: int) -> Tensor:
     return x.new_empty(x.shape[0], matrices, size, size)
 
 
-def _of(x: Tensor, *others: Tensor) -> tuple[Any, ...]:
-    return (x, *others, *x.stride(), *x.shape[1:])
+def _sizes(x: Tensor) -> tuple[int, ...]:
+    return (*x.stride(), *x.shape[1:])
 
 
 def _launch(
-    kernel: Any, args: tuple[Any, ...], x: Tensor, center: bool, options: dict[str, int]
+    kernel: Any,
+    tensors: tuple[Tensor, ...],
+    numbers: tuple[Any, ...],
+    center: bool,
+    options: dict[str, int],
 ) -> None:
-    N, _, M = x.shape
+    N, _, M = tensors[0].shape
     size = padded(M)
     sides = {"CENTER": center, "SIZE": size, "ROWS": BLOCK, "PRECISION": PRECISION}
-    with torch.cuda.device_of(x):
-        kernel[(N,)](*args, **sides, **options, num_warps=size // 16, num_stages=1)
+    launch(kernel, (N,), tensors, numbers, **sides, **options, num_warps=size // 16, num_stages=1)

@@ -1,5 +1,6 @@
 """Where the kernels stand in for the plain lines."""
 
+from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
@@ -26,9 +27,11 @@ def fits(*matrices: Tensor, largest: int = tuning.LARGEST_ON_CHIP) -> bool:
         *matrices: all that the kernel would read; square.
         largest: the number of rows up to which there is one.
     """
-    return all(serves(A) and 2 <= A.shape[-1] <= largest for A in matrices) and not (
-        torch.is_grad_enabled() and any(A.requires_grad for A in matrices)
-    )
+    tracked = torch.is_grad_enabled()
+    for A in matrices:
+        if not 2 <= A.shape[-1] <= largest or (tracked and A.requires_grad) or not serves(A):
+            return False
+    return True
 
 
 def fits_with_derivative(A: Tensor) -> bool:
@@ -42,8 +45,8 @@ def fits_with_derivative(A: Tensor) -> bool:
 def serves(A: Tensor) -> bool:
     """Whether there is a kernel for the device and the dtype of ``A``, as things are."""
     return (
-        _capable(A.device)
-        and A.dtype == torch.float32
+        A.dtype == torch.float32
+        and _capable(A.device)
         and not exporting()
         and not in_forward_mode()
     )
@@ -70,13 +73,15 @@ def fits_features(x: Tensor, num_groups: int) -> bool:
 
 def fits_in_place(*tensors: Tensor) -> bool:
     """Whether a kernel serves these tensors, some in place: contiguous float32, in eager mode."""
-    return (
-        all(_capable(x.device) and x.dtype == torch.float32 and x.is_contiguous() for x in tensors)
-        and not compiling()
-        and not transformed()
-    )
+    if compiling() or transformed():
+        return False
+    for x in tensors:
+        if x.dtype != torch.float32 or not x.is_contiguous() or not _capable(x.device):
+            return False
+    return True
 
 
+@lru_cache
 def multiprocessors(device: torch.device) -> int:
     """How many the GPU has; 1 where there is none, so that every program is alone."""
     return (
@@ -87,4 +92,13 @@ def multiprocessors(device: torch.device) -> int:
 
 
 def _capable(device: torch.device) -> bool:
-    return device.type == "cuda" and _TRITON and torch.cuda.get_device_properties(device).major >= 8
+    if device.type != "cuda" or not _TRITON:
+        return False
+    return (_multiplies if compiling() else _known_to_multiply)(device)
+
+
+def _multiplies(device: torch.device) -> bool:
+    return torch.cuda.get_device_properties(device).major >= 8
+
+
+_known_to_multiply = lru_cache(_multiplies)  # a compiled graph takes no cache

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.launching import launch
 from covlayers.functional._base.linalg import BEYOND_ROUNDING
 from covlayers.functional._iterations.mending import mend_roots
 from covlayers.functional._iterations.newton import newton_steps
@@ -15,7 +16,7 @@ from covlayers.functional._iterations.root_gradient_triton import root_gradient
 from covlayers.functional._iterations.roots_triton import coupled_iteration
 from covlayers.functional._iterations.sign_triton import sign_iteration
 from covlayers.functional._iterations.smith_triton import smith_iteration
-from covlayers.functional._iterations.strided import PRECISION, limit_of_last, strided
+from covlayers.functional._iterations.strided import PRECISION, flat, limit_of_last, strided
 from covlayers.functional._iterations.symmetric_part_triton import symmetric_part_of
 from covlayers.functional._iterations.team import launch_gradient_by_team, launch_roots_by_team
 
@@ -53,7 +54,7 @@ def _roots_on_chip(
     steps = len(coefficients) // 3
     known = steps, tight, any(coefficients[2::3]), root, inverse_root
     limits = limit_of_last(A.shape[-1], mended)
-    launch_each(coupled_iteration, A, Y, Z, tuple(coefficients), *limits, *known)
+    launch_each(coupled_iteration, (A, Y, Z), (tuple(coefficients), *limits, *known))
     return [one for one in (Y, Z) if one is not None]
 
 
@@ -65,11 +66,11 @@ def launch_root_gradient(
         return launch_gradient_by_team(Y, Z, gY, gZ, lower, doublings)
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
-    gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
+    (gY, gY_strides), (gZ, gZ_strides) = strided(gY), strided(gZ)
     X = torch.empty_like(Y)
     shift = lower**0.5
     known = gY is not None, gZ is not None, newton_steps(shift), doublings
-    launch_each(root_gradient, Y, Z, *gradients, X, *strides, shift, *known)
+    launch_each(root_gradient, (Y, Z, gY, gZ, X), (gY_strides, gZ_strides, shift, *known))
     return X
 
 
@@ -78,7 +79,7 @@ def launch_smith(S: Tensor, Q: Tensor, bound: Tensor, lower: float, doublings: i
     S, Q, bound = _alike(S, Q, bound)
     X = torch.empty_like(S)
     shift = lower**0.5
-    launch_each(smith_iteration, S, Q, bound, X, shift, newton_steps(shift), doublings)
+    launch_each(smith_iteration, (S, Q, bound, X), (shift, newton_steps(shift), doublings))
     return X
 
 
@@ -86,7 +87,7 @@ def launch_sign(S: Tensor, Q: Tensor, norm: Tensor, iterations: int) -> Tensor:
     """The kernel of :func:`~.sign.solve_by_sign`."""
     S, Q, norm = _alike(S, Q, norm)
     X = torch.empty_like(S)
-    launch_each(sign_iteration, S, Q, norm, X, iterations)
+    launch_each(sign_iteration, (S, Q, norm, X), (iterations,))
     return X
 
 
@@ -96,13 +97,13 @@ def launch_symmetric_part(A: Tensor) -> Tensor:
     n = A.shape[-1]
     tile = min(padded(n), TILE_OF_LARGE)
     if A.numel() > 0:
-        with torch.cuda.device_of(A):
-            symmetric_part_of[(prod(A.shape[:-2]),)](
-                *(*strided(A), S, BEYOND_ROUNDING, n),
-                TILES=-(-n // tile),
-                TILE=tile,
-                num_warps=1 if tile == SMALLEST_TILE else 4,
-            )
+        A = flat(A)
+        launch(
+            *(symmetric_part_of, (A.shape[0],), (A, S), (A.stride(), BEYOND_ROUNDING, n)),
+            TILES=-(-n // tile),
+            TILE=tile,
+            num_warps=1 if tile == SMALLEST_TILE else 4,
+        )
     return S
 
 
@@ -115,15 +116,13 @@ def padded(n: int) -> int:
     return max(SMALLEST_TILE, 1 << (n - 1).bit_length())
 
 
-def launch_each(kernel: Any, matrices: Tensor, *args: object) -> None:
-    """A launch whose first argument are contiguous matrices."""
-    *batch, n, _ = matrices.shape
+def launch_each(kernel: Any, tensors: tuple[Any, ...], numbers: tuple[Any, ...]) -> None:
+    """A launch for a batch of contiguous matrices, the first of ``tensors``."""
+    *batch, n, _ = tensors[0].shape
     size = padded(n)
-    if matrices.numel() == 0:
-        return
-    with torch.cuda.device_of(matrices):
-        kernel[(prod(batch),)](
-            *(matrices, *args, n),
+    if tensors[0].numel() > 0:
+        launch(
+            *(kernel, (prod(batch),), tensors, (*numbers, n)),
             SIZE=size,
             PRECISION=PRECISION,
             num_warps=size // 16,

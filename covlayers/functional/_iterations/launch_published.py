@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.launching import launch
 from covlayers.functional._iterations.approximants_triton import approximants
 from covlayers.functional._iterations.launch import launch_each, padded
 from covlayers.functional._iterations.newton import newton_steps
@@ -19,7 +20,7 @@ def launch_newton_schulz(A: Tensor, steps: int, root: bool, inverse_root: bool) 
     A = A.contiguous()
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     s = A.new_empty(*A.shape[:-2], 1, 1)
-    launch_each(newton_schulz, A, Y, Z, s, steps, root, inverse_root)
+    launch_each(newton_schulz, (A, Y, Z, s), (steps, root, inverse_root))
     return [one for one in (Y, Z, s) if one is not None]
 
 
@@ -33,15 +34,15 @@ def launch_newton_schulz_gradient(
     wanted = gY is not None, gZ is not None
     if A.numel() > 0:
         n = A.shape[-1]
-        with torch.cuda.device_of(A):
-            newton_schulz_gradient[(A.numel() // n**2,)](
-                *(A, s, *gradients, X, scratch, *strides, *wanted, steps, n),
-                SIZE=padded(n),
-                DEPTH=tuning.DEPTH_ALONE,
-                PRECISION=PRECISION,
-                num_warps=padded(n) // 16,
-                num_stages=1,
-            )
+        launch(
+            *(newton_schulz_gradient, (A.numel() // n**2,), (A, s, *gradients, X, scratch)),
+            (*strides, *wanted, steps, n),
+            SIZE=padded(n),
+            DEPTH=tuning.DEPTH_ALONE,
+            PRECISION=PRECISION,
+            num_warps=padded(n) // 16,
+            num_stages=1,
+        )
     return X
 
 
@@ -54,8 +55,6 @@ def launch_approximants(
     wanted = Y is not None, Z is not None
     shifts = [(1 - c) / c for c in (*of_root, *of_inverse)] if fractions else []
     steps = max([newton_steps(p) for p in shifts], default=0)
-    launch_each(
-        *(approximants, A, Y, Z, tuple(of_root), tuple(of_inverse)),
-        *(len(of_root or of_inverse), fractions, *wanted, steps),
-    )
+    known = len(of_root or of_inverse), fractions, *wanted, steps
+    launch_each(approximants, (A, Y, Z), (tuple(of_root), tuple(of_inverse), *known))
     return [one for one in (Y, Z) if one is not None]

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.launching import launch
 from covlayers.functional._iterations.mending_triton import mend
 from covlayers.functional._iterations.strided import PRECISION, limit_of_last
 
@@ -21,15 +21,15 @@ def mend_roots(
     programs = min(count, tuning.MENDERS)
     line = 1 << (n - 1).bit_length()
     size = min(max(line, tuning.DEPTH_ALONE), tuning.BLOCK_SIZE)
-    with torch.cuda.device_of(A):
-        mend[(programs,)](
-            *(A, found[0], found[0] if root else None, found[-1] if inverse_root else None),
-            *(A.new_empty(programs, 6, n, n), tuple(coefficients), *limit_of_last(n, True), count),
-            *(len(coefficients) // 3, root, inverse_root, n),
-            LINE=line,
-            SIZE=size,
-            DEPTH=tuning.DEPTH_ALONE,
-            PRECISION=PRECISION,
-            num_warps=size // 8,
-            num_stages=1,
-        )
+    known = len(coefficients) // 3, root, inverse_root, n
+    roots = found[0] if root else None, found[-1] if inverse_root else None
+    launch(
+        *(mend, (programs,), (A, found[0], *roots, A.new_empty(programs, 6, n, n))),
+        (tuple(coefficients), *limit_of_last(n, True), count, *known),
+        LINE=line,
+        SIZE=size,
+        DEPTH=tuning.DEPTH_ALONE,
+        PRECISION=PRECISION,
+        num_warps=size // 8,
+        num_stages=1,
+    )

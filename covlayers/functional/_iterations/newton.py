@@ -7,6 +7,7 @@ from the best linear :math:`V`, whose residual has the size :math:`\rho`. Of the
 :math:`M = (s + pI)/(1 + p)`, :math:`s` being a matrix divided by a bound of its spectrum.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ class Start(NamedTuple):
     """The size of its residual."""
 
 
+@lru_cache
 def newton_steps(p: float) -> int:
     """How many steps it takes for float32, at least one."""
     rho = _linear(p)[2]

@@ -19,8 +19,13 @@ def limit_of_last(n: int, mended: bool) -> tuple[float, float]:
 
 
 def strided(A: Tensor | None) -> tuple[Tensor | None, tuple[int, ...]]:
-    """A batch of one dimension, copied only where no strides describe it, and its strides."""
+    """A batch of one dimension, and its strides."""
     if A is None:
         return None, (0, 0, 0)
-    A = A.reshape(-1, *A.shape[-2:])
+    A = flat(A)
     return A, A.stride()
+
+
+def flat(A: Tensor) -> Tensor:
+    """A batch of one dimension, copied only where no strides describe it."""
+    return A if A.dim() == 3 else A.reshape(-1, *A.shape[-2:])

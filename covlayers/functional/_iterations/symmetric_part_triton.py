@@ -13,7 +13,7 @@ import triton.language as tl
 
 @triton.jit
 def symmetric_part_of(
-    A_pointer, strides, S_pointer, tolerance, n, TILES: tl.constexpr, TILE: tl.constexpr
+    A_pointer, S_pointer, strides, tolerance, n, TILES: tl.constexpr, TILE: tl.constexpr
 ):
     """``tolerance`` is the largest asymmetry, as a part of the largest entry."""
     start = tl.program_id(0).to(tl.int64)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base import tuning
+from covlayers.functional._base.launching import launch
 from covlayers.functional._iterations.conditions import multiprocessors
 from covlayers.functional._iterations.newton import newton_start, newton_steps
 from covlayers.functional._iterations.strided import FLOOR, PRECISION, limit_of_last, strided
@@ -29,7 +30,7 @@ def launch_roots_by_team(
         coefficients, steps = (*coefficients, 1.0, 0.0, 0.0), 2
     flags = steps, tight, quintic, root, inverse_root
     numbers = tuple(coefficients), *limit_of_last(A.shape[-1], mended)
-    _launch(roots_by_team, (A, Y, Z), A.new_empty(5, *A.shape), *numbers, *flags)
+    _launch(roots_by_team, (A, Y, Z), A.new_empty(5, *A.shape), (*numbers, *flags))
     return [X for X in (Y, Z) if X is not None]
 
 
@@ -45,12 +46,12 @@ def launch_gradient_by_team(
     Y = Y.contiguous()
     Z = None if Z is None else Z.contiguous()
     X, p = torch.empty_like(Y), lower**0.5
-    gradients, strides = zip(*map(strided, (gY, gZ)), strict=True)
+    (gY, gY_strides), (gZ, gZ_strides) = strided(gY), strided(gZ)
     *start_of_V, rho = newton_start(p)
     flags = gY is not None, gZ is not None, newton_steps(p), doublings
-    numbers = *strides, FLOOR**0.5, p, tuple(start_of_V), rho
-    matrices = Y, Z, *gradients, X
-    _launch(gradient_by_team, matrices, Y.new_empty(3, *Y.shape), *numbers, *flags)
+    numbers = gY_strides, gZ_strides, FLOOR**0.5, p, tuple(start_of_V), rho
+    matrices = Y, Z, gY, gZ, X
+    _launch(gradient_by_team, matrices, Y.new_empty(3, *Y.shape), (*numbers, *flags))
     return X
 
 
@@ -61,22 +62,24 @@ def team_size(A: Tensor) -> int:
 
 
 def _launch(
-    kernel: Any, matrices: tuple[Tensor | None, ...], scratch: Tensor, *args: object
+    kernel: Any,
+    matrices: tuple[Tensor | None, ...],
+    scratch: Tensor,
+    numbers: tuple[Any, ...],
 ) -> None:
-    A = next(one for one in matrices if one is not None)
-    if A.numel() == 0:
+    A = matrices[0]
+    if A is None or A.numel() == 0:
         return
     n = A.shape[-1]
     count, team = A.numel() // n**2, team_size(A)
     meetings = torch.zeros(1 + count, dtype=torch.int32, device=A.device)
     parts = scratch.new_empty(count, team)
-    with torch.cuda.device_of(A):
-        kernel[(count * team,)](
-            *(*matrices, scratch, meetings, parts, *args, team, n),
-            LINE=1 << (n - 1).bit_length(),
-            SIZE=tuning.BLOCK_SIZE,
-            DEPTH=tuning.BLOCK_DEPTH,
-            PRECISION=PRECISION,
-            num_warps=tuning.BLOCK_WARPS,
-            num_stages=tuning.BLOCK_STAGES,
-        )
+    launch(
+        *(kernel, (count * team,), (*matrices, scratch, meetings, parts), (*numbers, team, n)),
+        LINE=1 << (n - 1).bit_length(),
+        SIZE=tuning.BLOCK_SIZE,
+        DEPTH=tuning.BLOCK_DEPTH,
+        PRECISION=PRECISION,
+        num_warps=tuning.BLOCK_WARPS,
+        num_stages=tuning.BLOCK_STAGES,
+    )

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._iterations.root_gradient import (
     bound_of_root,
@@ -82,7 +85,7 @@ class Smith(Rule):
 
     def _by_kernel(self, saved: Saved, grads: Mapping[str, Tensor]) -> Tensor | None:
         Y, Z = saved.outputs[SQRT.name], saved.outputs.get(INVSQRT.name)
-        steps = SmithSolver(self.lower, self.doublings).steps(Y.dtype)
+        steps = (_steps if compiling() else _known_steps)(self.lower, self.doublings, Y.dtype)
         return gradient_by_kernel(Y, Z, grads.get(SQRT.name), grads.get(INVSQRT.name), *steps)
 
     def _by_lines(self, saved: Saved, grads: Mapping[str, Tensor]) -> Tensor:
@@ -90,3 +93,10 @@ class Smith(Rule):
         Q = right_hand_side(Z, grads.get(SQRT.name), grads.get(INVSQRT.name))
         solver = SmithSolver(self.lower, self.doublings)
         return lyapunov(Y, Q, solver, bound_of_root(Y.detach()))
+
+
+def _steps(lower: float | None, doublings: int | None, dtype: torch.dtype) -> tuple[float, int]:
+    return SmithSolver(lower, doublings).steps(dtype)
+
+
+_known_steps = lru_cache(_steps)  # a compiled graph takes no cache
