@@ -18,12 +18,9 @@ ALLOWED = 2e-5
 
 CASES: list[tuple[int, tuple[int, ...], float, int]] = [  # size, batch, condition, block
     (65, (1,), 1e4, 64),
-    (96, (), 1e2, 128),
-    (100, (3,), 1e4, 128),
-    (128, (2,), 1e4, 128),
-    (129, (1,), 1e4, 64),
-    (200, (1,), 1e2, 128),
-    (256, (1,), 1e4, 128),
+    (100, (2,), 1e2, 128),
+    (128, (), 1e4, 128),
+    (150, (1,), 1e4, 128),
 ]
 
 
@@ -90,7 +87,7 @@ def main() -> None:
         with patch.multiple(tuning, BLOCK_SIZE=block, BLOCK_DEPTH=block):
             check(n, batch, condition)
     with patch.multiple(tuning, BLOCK_SIZE=128, BLOCK_DEPTH=128):
-        for n in (70, 130):
+        for n in (70,):
             check_strays(n)
             empty = torch.empty(0, n, n)
             for X in launch.launch_roots(empty, MINIMAX, True, True, True):

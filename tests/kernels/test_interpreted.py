@@ -12,7 +12,7 @@ pytest.importorskip("triton")  # torch brings it on Linux only
 
 PROGRAMS = {
     "interpreted": 300,
-    "interpreted_larger": 80,
+    "interpreted_larger": 40,
     "interpreted_teams": 5,
     "interpreted_published": 150,
     "interpreted_mending": 120,
