@@ -75,6 +75,8 @@ WRONG: dict[str, tuple[object, ...]] = {
     "where": (3, "nothing.*", [1]),
     "model": (3, "nonsense", None, torch.ones(2), nn.Linear),
     "loader": (3, None, []),
+    "features": (3, "nonsense", "", [1]),
+    "example": (3, "nonsense", [1]),
     "inputs": (3, "nonsense", [1]),
     "device": ("nonsense", 2.5),
     "dtype": ("float32", torch.int32, torch.bool, torch.complex64),
