@@ -13,17 +13,20 @@ FRAMES = 16
 
 
 def on_meta(model: nn.Module) -> Any:
-    """A copy on the meta device, to try what a model may refuse."""
+    """A copy on the meta device, to try what a model may refuse; no forward hook sees the trial."""
     parts = [vars(part) for part in model.modules()]
     dicts = [held for part in parts for held in part.values() if isinstance(held, dict)]
     # parameters, buffers, and what a part has computed and kept, which may have a graph
     tensors = [one for held in dicts for one in held.values() if isinstance(one, Tensor)]
     memo: dict[int, Any] = {}
     for one in tensors:
-        twin = one.detach().to("meta")
+        empty = one.detach().to("meta")
         is_parameter = isinstance(one, nn.Parameter)
-        memo[id(one)] = nn.Parameter(twin, one.requires_grad) if is_parameter else twin
-    return copy.deepcopy(model, memo)
+        memo[id(one)] = nn.Parameter(empty, one.requires_grad) if is_parameter else empty
+    twin = copy.deepcopy(model, memo)
+    for part in twin.modules():
+        part._forward_hooks.clear()
+    return twin
 
 
 @torch.no_grad()
@@ -38,7 +41,10 @@ def usual_input(model: nn.Module, example: Tensor | None) -> Tensor | None:
     The example decides, if there is one. Else the model may say its size, as timm and the vision
     transformers of torchvision do. Else the first convolution says channels and dimensions.
     """
-    trial = on_meta(model)
+    try:
+        trial = on_meta(model)
+    except Exception:  # a part of the model that cannot be copied
+        return None
     for shape, dtype in _guesses(model, example):
         x = torch.empty(2, *shape, device="meta", dtype=dtype)
         try:

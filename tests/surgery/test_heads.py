@@ -1,6 +1,7 @@
 """Heads replaced by second-order pooling: torchvision, timm, and what is refused."""
 
 import copy
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -251,6 +252,49 @@ class Strange(Seldom):
 def test_a_head_that_would_give_no_logits_is_refused() -> None:
     words = "model must give logits with the new head, got {}, which says: .*by hand"
     assert_unchanged(Strange(), CovPool, 5, {}, UnsupportedError, words.format("Strange"))
+
+
+class Sideways(Seldom):
+    """As above, the auxiliary classifier being the one that counts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.fc(self.layer(x).mean((2, 3)))
+        return self.layer(x).mean((2, 3))
+
+
+def test_an_output_that_is_no_logits_is_refused() -> None:
+    words = r"model must give logits \(2, 5\) with the new head, got shape \(2, 6\) from Sideways"
+    assert_unchanged(Sideways(), CovPool, 5, {}, UnsupportedError, words)
+
+
+class Counting(nn.Module):
+    """A pooling of a user's own that looks at values, which meta tensors do not have."""
+
+    def __init__(self, channels: int, **factory: Any) -> None:
+        super().__init__()
+        self.out_features = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3)) if x.sum().item() else x.amax((2, 3))
+
+
+def test_a_pooling_that_looks_at_values_is_taken_as_it_is() -> None:
+    assert replace_head(small(), Counting, 5)(images(2)).shape == (2, 5)
+
+
+def test_hooks_do_not_see_the_trial() -> None:
+    model, seen = small(), []
+    model.layer4.register_forward_hook(lambda module, args, y: seen.append(y.device.type))
+    replace_head(model, CovPool, 5, reduced_channels=4)
+    assert seen == []
+    model(images(2))
+    assert seen == ["cpu"]
+
+
+def test_a_model_that_cannot_be_copied_is_known_by_its_structure() -> None:
+    model = small()
+    model.lock = threading.Lock()
+    assert replace_head(model, CovPool, 5, reduced_channels=4)(images(2)).shape == (2, 5)
 
 
 def test_a_second_time() -> None:
