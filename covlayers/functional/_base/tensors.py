@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -23,7 +23,12 @@ def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
     """A dense, real floating point tensor with at least ``min_dim`` dimensions."""
     if not isinstance(x, Tensor):
         raise InvalidTypeError(
-            f"{name} must be a torch.Tensor, got {type(x).__name__}; torch.as_tensor makes one."
+            f"{name} must be a torch.Tensor, got a Proxy of torch.fx, which cannot go through this "
+            "layer; let Tracer.is_leaf_module keep the layer whole, as torchvision's "
+            "create_feature_extractor does by tracer_kwargs={'leaf_modules': [type(layer)]}."
+            if isinstance(x, torch.fx.Proxy)
+            else f"{name} must be a torch.Tensor, got {type(x).__name__}; "
+            "torch.as_tensor makes one."
         )
     if x.is_nested or x.layout is not torch.strided:
         raise InvalidTypeError(
@@ -196,6 +201,7 @@ def _raised(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     return tuple(r.to(dtype) for r in result) if isinstance(result, tuple) else result.to(dtype)
 
 
+@lru_cache(maxsize=2**10)
 def run_length(M: int, *strides: tuple[int, ...]) -> int:
     """How many of ``M`` positions one read may take, a power of two up to 16.
 
