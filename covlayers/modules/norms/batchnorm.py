@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from covlayers import functional as F
-from covlayers.functional.core import Method
+from covlayers.functional.core import Method, SpectralMethod
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_kinds import whitening
@@ -120,6 +120,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         cell = check_cell((), method, backward)
         # "auto" stays a word, as the Cholesky kind takes no method at all
         self.method, self.backward = (method if method == "auto" else cell[0]), cell[1]
+        # An eigendecomposition makes the host wait more than a comparison does.
+        self.may_wait = kind.startswith("pca") or isinstance(cell[0], SpectralMethod)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""
