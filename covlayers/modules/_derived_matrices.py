@@ -63,16 +63,18 @@ class DerivedMatrices(StatisticBuffers):
         if compiling():
             own = exporting() and self._own is not None and self.derivable()
             return self._constants(options) if own else self._in_graph(options, sources)
-        if any([type(one) is not Tensor or wrapped(one) for one in sources]):
-            return self.derive(options, *sources)
+        for one in sources:
+            if type(one) is not Tensor or wrapped(one):
+                return self.derive(options, *sources)
         if kept is not None and not _comparable(kept, options, sources):
             kept = None
-        if sources[0].device.type == "cpu" or (self.may_wait and not _captures(sources[0])):
+        captures = sources[0].is_cuda and torch.cuda.is_current_stream_capturing()
+        if sources[0].is_cpu or (self.may_wait and not (captures or sources[0].is_meta)):
             if kept is not None and _equal(kept, sources):
                 return kept.matrices
         elif kept is not None:
             return kept.matrices if self.may_wait else self._chosen(kept, sources)
-        elif _captures(sources[0]):
+        elif captures:
             return self.derive_without_waiting(options, *sources)
         return self.derive(options, *sources) if transformed() else self.keep(sources).matrices
 
@@ -107,7 +109,7 @@ class DerivedMatrices(StatisticBuffers):
 
     def _in_graph(self, options: Options, sources: Tensors) -> Tensors:
         """The choice as a part of the graph; a branch where the host may read the comparison."""
-        kept, branches = self._kept, sources[0].device.type == "cpu" or self.may_wait
+        kept, branches = self._kept, sources[0].is_cpu or self.may_wait
         derive = self.derive if branches else self.derive_without_waiting
         if transformed() or kept is None or not _comparable(kept, options, sources):
             return derive(options, *sources)
@@ -151,12 +153,14 @@ class DerivedMatrices(StatisticBuffers):
 def _comparable(kept: Kept, options: Options, sources: Tensors) -> bool:
     """Whether it was derived with these options, on this device, in this dtype."""
     then, now = kept.sources[0], sources[0]
-    return kept.options == options and then.device == now.device and then.dtype == now.dtype
+    if then.dtype is not now.dtype or kept.options != options:
+        return False
+    return (then.is_cpu and now.is_cpu) or then.device == now.device
 
 
 def _equal(kept: Kept, sources: Tensors) -> bool:
     """Whether the values are those of the copies; the host waits for them."""
-    return all(map(torch.equal, sources, kept.sources))
+    return all(map(Tensor.equal, sources, kept.sources))
 
 
 def _same(kept: Kept, sources: Tensors) -> Tensor:
@@ -165,8 +169,3 @@ def _same(kept: Kept, sources: Tensors) -> Tensor:
     for other in others:
         first = first & other
     return first
-
-
-def _captures(source: Tensor) -> bool:
-    """Whether a CUDA graph is being captured, in which the host must not wait."""
-    return source.is_cuda and torch.cuda.is_current_stream_capturing()
