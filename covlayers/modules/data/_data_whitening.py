@@ -113,8 +113,8 @@ class DataWhitening(DataStatistics):
     def matrices(self) -> tuple[Tensor, Tensor]:
         r"""Copies of :math:`W`, of shape :math:`(K, D)`, and its right inverse :math:`(D, K)`.
 
-        The layer computes them when the covariance has changed. A graph of ``torch.compile``
-        computes them at each call from ``partial_fit`` to the next call outside of a graph.
+        The layer computes them when mean or covariance have other values than before. A graph of
+        ``torch.compile`` does so at each call, until a call outside of it keeps the result.
 
         Raises:
             InvalidValueError: before ``fit``.

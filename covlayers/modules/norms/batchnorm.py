@@ -26,8 +26,9 @@ class DecorrelatedBatchNorm(CovarianceNorm):
 
     For the backward pass one function keeps the input and small matrices only. Half inputs are
     computed in float32, and the output has the dtype of the input. In evaluation the layer computes
-    the matrix once and keeps it until the running covariance changes, by training, by a checkpoint
-    or in place. A graph of ``torch.compile`` notices a change by hand at the next ``eval()``.
+    the matrix once and keeps it while the running averages have the same values, whoever wrote
+    them, and how. A graph of ``torch.compile`` compares them too. On an accelerator, where the host
+    does not wait for a comparison, each pass computes the matrix; :func:`fold` leaves none.
 
     A batch that is empty or not finite leaves the running averages as they were. So does a forward
     pass that raises.
