@@ -12,6 +12,7 @@ from covlayers.functional._base.checks import check_count, check_model, check_no
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
 from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
+from covlayers.surgery.hooks import take_hooks
 
 Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
 """Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
@@ -30,10 +31,10 @@ def convert_batchnorm(
     A layer starts as the BatchNorm that it replaces: with its weight and bias (the very parameters,
     so an optimizer keeps hold of them), its running mean, the running covariance
     :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, ``eps``, momentum,
-    device, dtype and mode. In evaluation the model thereby computes what it did, until it is
-    trained. In training an ``eps`` of 1e-5 regularises little: where a batch has few positions for
-    its channels, take a larger ``eps``, e.g. 1e-3. One BatchNorm in several places becomes one
-    layer.
+    device, dtype, mode, process group and hooks. In evaluation the model thereby computes what it
+    did, until it is trained. In training an ``eps`` of 1e-5 regularises little: where a batch has
+    few positions for its channels, take a larger ``eps``, e.g. 1e-3. One BatchNorm in several
+    places becomes one layer.
 
     The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and
     :class:`torch.nn.SyncBatchNorm`. A subclass with a forward pass of its own stays, because it
@@ -84,6 +85,7 @@ def convert_batchnorm(
     for name in _picked(where, found):
         if found[name] not in new:
             new[found[name]] = _converted(name, found[name], layer, group_size, options)
+            take_hooks(new[found[name]], found[name])
     for name, module in found.items():
         if module is model and module in new:
             return new[module]
@@ -150,6 +152,10 @@ def _converted(
         norm.running_mean.copy_(averages["running_mean"])
         norm.running_cov.copy_(torch.diag_embed(variances))
         norm.num_batches_tracked.copy_(averages["num_batches_tracked"])
+        norm.track_running_stats = bn.track_running_stats  # which may have been set later
+    group = getattr(bn, "process_group", None)
+    if group is not None and "sync" not in options:
+        norm.sync = group
     return norm.train(bn.training)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from covlayers.functional._base.checks import check_model
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.surgery.hooks import take_hooks
 from covlayers.surgery.neighbours import Neighbour, neighbours
 
 
@@ -63,8 +64,8 @@ def fold(model: nn.Module) -> nn.Module:
     the class and the structure of the model, and is exported and quantised like any other model.
 
     A layer is merged where its groups lie within the groups of the convolution, where the model
-    uses both once, and where no hook watches the convolution. A linear neighbour is taken to work
-    on :math:`(N, C)`.
+    uses both once, and where no hook watches either; hooks of a layer go on to what replaces it. A
+    linear neighbour is taken to work on :math:`(N, C)`.
 
     Args:
         model: a trained model; unchanged.
@@ -84,7 +85,7 @@ def fold(model: nn.Module) -> nn.Module:
     """
     check_model(model)
     for name, module in model.named_modules():
-        if isinstance(module, CovarianceNorm) and not module.track_running_stats:
+        if isinstance(module, CovarianceNorm) and not module.has_averages:
             raise UnsupportedError(
                 f"fold needs layers with track_running_stats=True, got {name!r} without; its map "
                 "depends on each batch. Build it with track_running_stats=True, then recalibrate."
@@ -98,6 +99,7 @@ def fold(model: nn.Module) -> nn.Module:
             if name in found:
                 _merge(affine, folded, found[name])
             new[module] = nn.Identity() if name in found else _pointwise(affine, module)
+            take_hooks(new[module], module)
     if folded in new:
         return new[folded].eval()
     for name, module in list(folded.named_modules(remove_duplicate=False)):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.surgery.hooks import is_watched
 
 MERGEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -51,7 +52,7 @@ def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
     }
     found: dict[str, Neighbour] = {}
     for node, norm in once.items():
-        if isinstance(norm, CovarianceNorm):
+        if isinstance(norm, CovarianceNorm) and not is_watched(norm):
             # A reader comes next, as code between could write into what the layer reads.
             sources = [(source, node) for source in node.all_input_nodes]
             for first, second in [*sources, (node, node.next)]:
@@ -64,7 +65,7 @@ def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
 
 def _suits(module: Any, norm: CovarianceNorm, feeds: bool) -> bool:
     """Whether the module can take the map of the layer into its own."""
-    if type(module) not in MERGEABLE or module._forward_hooks or module._forward_pre_hooks:
+    if type(module) not in MERGEABLE or is_watched(module):
         return False
     groups = getattr(module, "groups", 1)
     outputs, inputs = module.weight.shape[:2]

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.testing import assert_close
 
@@ -158,3 +159,45 @@ def test_torch_leaves_our_layers_alone() -> None:
 def test_a_pattern_that_picks_nothing_is_told_that_none_picks_all() -> None:
     with pytest.raises(InvalidValueError, match=r"got 'all'.*all of which None picks"):
         convert_batchnorm(nn.Sequential(nn.BatchNorm2d(4)), where="all")
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+def test_keeps_the_process_group() -> None:
+    group = dist.ProcessGroup(0, 1)
+    model = nn.Sequential(nn.SyncBatchNorm(8, process_group=group), nn.SyncBatchNorm(8))
+    assert convert_batchnorm(copy.copy(model))[0].sync is group
+    assert model[1].sync == "auto"
+    other = nn.Sequential(nn.SyncBatchNorm(8, process_group=group))
+    assert convert_batchnorm(other, sync=False)[0].sync is False
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_averages_that_were_told_to_stay(flag: bool) -> None:
+    bn = trained(nn.BatchNorm2d(8), 8, 8, 3, 3)
+    bn.track_running_stats = flag
+    norm = convert_batchnorm(copy.deepcopy(bn), group_size=1)
+    x = torch.randn(8, 8, 3, 3) + 1
+    for mode in (True, False):
+        assert_close(norm.train(mode)(x), bn.train(mode)(x))
+    assert_close(norm.running_mean, bn.running_mean)
+    assert_close(norm.running_cov.flatten(), bn.running_var)
+    assert norm.num_batches_tracked == bn.num_batches_tracked == 3 + flag
+
+
+@pytest.mark.parametrize("how", ["forward", "forward with kwargs", "pre", "backward"])
+def test_hooks_go_on(how: str) -> None:
+    model, seen = network(), []
+    watch = lambda module, *_: seen.append(type(module).__name__)
+    register = {
+        "forward": model[1].register_forward_hook,
+        "forward with kwargs": lambda hook: model[1].register_forward_hook(hook, with_kwargs=True),
+        "pre": model[1].register_forward_pre_hook,
+        "backward": model[1].register_full_backward_hook,
+    }
+    handle = register[how](watch)
+    model = convert_batchnorm(model, group_size=4)
+    model(torch.randn(4, 3, 12, 12)).sum().backward()
+    assert seen == ["DecorrelatedBatchNorm"]
+    handle.remove()
+    model(torch.randn(4, 3, 12, 12)).sum().backward()
+    assert len(seen) == 1

@@ -263,3 +263,12 @@ def test_without_running_statistics() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Norm(4, track_running_stats=False))
     with pytest.raises(UnsupportedError, match="track_running_stats=True, got '1' without"):
         fold(model)
+
+
+def test_hooks_of_a_layer_see_what_they_saw() -> None:
+    model, seen = trained(nn.Sequential(conv(8, 6, 3), Norm(6)), image).eval(), []
+    model[1].register_forward_hook(lambda module, args, y: seen.append((args[0], y)))
+    folded, x = fold(model), torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    (given, after), expected = seen
+    assert_close((given, after), expected, rtol=1e-4, atol=1e-4)

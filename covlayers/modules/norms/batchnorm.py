@@ -45,7 +45,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
             over all batches since the last reset.
         affine: whether to learn a scale :math:`\gamma` and a shift :math:`\beta` for each channel.
         track_running_stats: whether to keep running averages. A layer without them takes the
-            statistics of the batch in evaluation too.
+            statistics of the batch in evaluation too. Set later, it says whether the averages move,
+            as in torch.
         group_size: channels :math:`c` per group, in place of ``num_groups``; must divide
             ``num_features``.
         kind: ``"zca"``, ``"pca"``, ``"cholesky"``, ``"zca_cor"`` or ``"pca_cor"``, see
