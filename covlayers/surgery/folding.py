@@ -17,6 +17,7 @@ from covlayers.functional._base.errors import UnsupportedError
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.surgery.hooks import take_hooks
 from covlayers.surgery.neighbours import Neighbour, neighbours
+from covlayers.surgery.other_methods import unseparated
 
 
 class Affine(NamedTuple):
@@ -64,8 +65,9 @@ def fold(model: nn.Module) -> nn.Module:
     the class and the structure of the model, and is exported and quantised like any other model.
 
     A layer is merged where its groups lie within the groups of the convolution, where the model
-    uses both once, and where no hook watches either; hooks of a layer go on to what replaces it. A
-    linear neighbour is taken to work on :math:`(N, C)`.
+    uses both once, and where no hook watches either; hooks of a layer go on to what replaces it. Of
+    other public methods than ``forward`` each has to use both as ``forward`` does, or neither, as
+    far as :mod:`torch.fx` can follow it. A linear neighbour is taken to work on :math:`(N, C)`.
 
     Args:
         model: a trained model; unchanged.
@@ -90,7 +92,7 @@ def fold(model: nn.Module) -> nn.Module:
                 f"fold needs layers with track_running_stats=True, got {name!r} without; its map "
                 "depends on each batch. Build it with track_running_stats=True, then recalibrate."
             )
-    found = neighbours(model)
+    found = unseparated(model, neighbours(model))
     folded = copy.deepcopy(model).eval()
     new: dict[nn.Module, nn.Module] = {}
     for name, module in folded.named_modules():

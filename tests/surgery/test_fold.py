@@ -272,3 +272,76 @@ def test_hooks_of_a_layer_see_what_they_saw() -> None:
     assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
     (given, after), expected = seen
     assert_close((given, after), expected, rtol=1e-4, atol=1e-4)
+
+
+class Encoder(nn.Module):
+    """Several ways through the same modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(8, 8, 3), Norm(8)
+        self.blocks = nn.Sequential(conv(8, 6, 1), Norm(6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks(self.encode(x).relu())
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x))
+
+
+class Apart(Encoder):
+    def embed(self, x: torch.Tensor, scaled: bool = False) -> torch.Tensor:
+        return self.conv(x) if scaled else 2 * self.conv(x)
+
+
+class NormAlone(Encoder):
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x)
+
+
+class ByIndex(Encoder):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks[0](self.encode(x))
+
+
+class ByLoop(Encoder):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        for part in list(self.children())[:1]:
+            x = part(x)
+        return x
+
+
+class Untraceable(Encoder):
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if x.mean() < 1e9 else x
+
+
+class Whole(Encoder):
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        x, target = batch
+        return (self(x) - target).square().mean() if target.sum() < 1e9 else x
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "pointwise"),
+    [
+        (Encoder, "encode", 0),
+        (Apart, "embed", 1),
+        (NormAlone, "normalise", 1),
+        (ByIndex, "features", 1),
+        (ByLoop, "features", 1),
+        (Untraceable, "embed", 1),
+        (Whole, "forward", 0),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_methods_are_the_same_functions(
+    kind: type[Encoder], method: str, pointwise: int, nested: bool
+) -> None:
+    model = trained(kind(), image).eval()
+    outer = fold(nn.Sequential(nn.ReLU(), model)) if nested else fold(model)
+    folded, x = outer[1] if nested else outer, torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    found, expected = getattr(folded, method)(x), getattr(model, method)(x)
+    assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert len(left(folded, PointwiseAffine)) == pointwise
