@@ -12,7 +12,7 @@ from covlayers.functional import UnsupportedError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.pca_norm import PCANorm
-from covlayers.surgery import ConditioningMonitor, fold
+from covlayers.surgery import ConditioningMonitor, convert_batchnorm, fold
 from covlayers.surgery.folding import PointwiseAffine
 
 Norm = DecorrelatedBatchNorm
@@ -345,3 +345,31 @@ def test_other_methods_are_the_same_functions(
     found, expected = getattr(folded, method)(x), getattr(model, method)(x)
     assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert len(left(folded, PointwiseAffine)) == pointwise
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
+def test_a_quantiser_of_fx_graphs() -> None:
+    quantization = pytest.importorskip("torch.ao.quantization")
+    fx = pytest.importorskip("torch.ao.quantization.quantize_fx")
+    layers = conv(8, 6, 3), Norm(6), nn.ReLU(), Norm(6), nn.ReLU(), conv(6, 4, 3, padding=1)
+    folded, x = fold(trained(nn.Sequential(*layers), image)), torch.randn(image)
+    assert left(folded, PointwiseAffine)
+    mapping = quantization.get_default_qconfig_mapping()
+    prepared = fx.prepare_fx(copy.deepcopy(folded), mapping, (x,))
+    prepared(x)
+    quantised, expected = fx.convert_fx(prepared)(x), folded(x)
+    # Measured: 0.01 of the largest value, by 8 bits.
+    assert (quantised - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
+def test_fuse_model() -> None:
+    models = pytest.importorskip("torchvision.models.quantization")
+    model = convert_batchnorm(models.resnet18(quantize=False), group_size=16)
+    model(torch.randn(8, 3, 64, 64))
+    x = torch.randn(2, 3, 64, 64)
+    folded, expected = fold(model), model.eval()(x)
+    assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
+    folded.fuse_model()
+    assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
+    assert not left(folded, nn.BatchNorm2d)
