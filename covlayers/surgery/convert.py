@@ -7,12 +7,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from covlayers.functional._base.checks import check_count, check_model, check_not_both, groups_of
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
 from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
 from covlayers.surgery.hooks import take_hooks
+from covlayers.surgery.parameters import take_parameters
 
 Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
 """Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
@@ -54,7 +56,8 @@ def convert_batchnorm(
 
     Raises:
         InvalidValueError: if ``where`` picks nothing; if ``group_size`` does not divide the
-            channels of a layer or comes with ``num_groups``; and as ``layer`` itself.
+            channels of a layer or comes with ``num_groups``; for a lazy BatchNorm that has seen no
+            batch; and as ``layer`` itself.
         InvalidTypeError: for a ``model``, ``where`` or ``layer`` of a wrong type, and as ``layer``
             itself.
 
@@ -129,6 +132,11 @@ def _converted(
     options: dict[str, Any],
 ) -> RunningMoments:
     C = bn.num_features
+    if isinstance(bn, LazyModuleMixin) and C == 0:
+        raise InvalidValueError(
+            f"model must know the channels of {name!r}, got {type(bn).__name__}, which has seen no "
+            "batch; run the model once."
+        )
     kept: dict[str, Any] = {
         "eps": bn.eps,
         "momentum": bn.momentum,
@@ -142,10 +150,7 @@ def _converted(
     if own is not None:
         kept |= {"device": own.device, "dtype": own.dtype}
     norm = _build(layer, C, kept | options)
-    if bn.weight is not None and norm.weight is not None:
-        norm.weight = bn.weight
-    if bn.bias is not None and norm.bias is not None:
-        norm.bias = bn.bias
+    take_parameters(norm, bn)
     if bn.running_mean is not None and norm.track_running_stats:
         averages = bn.state_dict()
         variances = averages["running_var"].view(norm.num_groups, -1)

@@ -18,6 +18,7 @@ from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.surgery.hooks import take_hooks
 from covlayers.surgery.neighbours import Neighbour, neighbours
 from covlayers.surgery.other_methods import unseparated
+from covlayers.surgery.parameters import make_masks_permanent
 
 NO_EPS = 1e-30
 """Positive, as torch wants it, and lost beside a variance of one."""
@@ -108,6 +109,7 @@ def fold(model: nn.Module) -> nn.Module:
     new: dict[nn.Module, nn.Module] = {}
     for name, module in folded.named_modules():
         if isinstance(module, CovarianceNorm):
+            make_masks_permanent(module)
             affine = _affine(module)
             if name in found:
                 _merge(affine, folded, found[name])

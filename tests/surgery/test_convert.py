@@ -6,13 +6,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.utils import parametrize, prune
 from torch.testing import assert_close
 
 from covlayers.functional import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
-from covlayers.surgery import convert_batchnorm, convert_sync
+from covlayers.surgery import convert_batchnorm, convert_sync, fold
 
 
 def network() -> nn.Sequential:
@@ -201,3 +202,55 @@ def test_hooks_go_on(how: str) -> None:
     handle.remove()
     model(torch.randn(4, 3, 12, 12)).sum().backward()
     assert len(seen) == 1
+
+
+class Doubled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def pruned(bn: nn.Module) -> None:
+    prune.l1_unstructured(bn, "weight", 0.5)
+
+
+def parametrized(bn: nn.Module) -> None:
+    parametrize.register_parametrization(bn, "weight", Doubled())
+
+
+def frozen(bn: nn.Module) -> None:
+    bn.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [pruned, parametrized, frozen])
+def test_a_scale_stays_as_it_is(change) -> None:
+    model = network()
+    for p in model.parameters():
+        nn.init.normal_(p)
+    change(model[1])
+    model, x = trained(model, 4, 3, 12, 12).eval(), torch.randn(4, 3, 12, 12)
+    expected, parameters = model(x), [*model.parameters()]
+    model = convert_batchnorm(model, group_size=4)
+    assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
+    assert {*map(id, parameters)} == {*map(id, model.parameters())}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    weight = model[1].weight.detach().clone()
+    model.train()(x).square().sum().backward()
+    optimizer.step()
+    y = model.eval()(x)
+    if change is frozen:
+        assert torch.equal(model[1].weight, weight)
+    else:
+        assert not torch.equal(model[1].weight, weight)
+    if change is pruned:
+        assert model[1].weight.eq(0).sum() == 4
+    with torch.no_grad():
+        model(x)
+        assert_close(fold(model)(x), y, rtol=1e-3, atol=1e-3)
+
+
+def test_a_lazy_batchnorm_needs_its_channels() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyBatchNorm2d())
+    with pytest.raises(InvalidValueError, match="run the model once"):
+        convert_batchnorm(model)
+    model(torch.randn(4, 3, 12, 12))
+    assert convert_batchnorm(model)[1].num_features == 8
