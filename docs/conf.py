@@ -118,6 +118,7 @@ pygments_dark_style = "monokai"
 def setup(app: Sphinx) -> None:
     """Draw the figures and write the tables before the pages that show them are read."""
     import atlas_page
+    import families_page
     import llms_txt
     import performance_page
     import reliability_page
@@ -129,6 +130,7 @@ def setup(app: Sphinx) -> None:
     generated = DOCS / "_static" / "generated"
     rule_figures.draw(generated)
     atlas_page.write(RESULTS, generated / "atlas")
+    families_page.write(generated / "families")
     performance_page.write(RESULTS, generated / "performance")
     reliability_page.write(generated / "reliability")
     stability_page.write(generated / "stability")

@@ -1,7 +1,6 @@
 """Batch normalisation replaced by layers that whiten."""
 
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import torch
@@ -9,23 +8,26 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from covlayers.functional._base.checks import check_count, check_model, check_not_both, groups_of
+from covlayers.functional._base.checks import check_count, check_model, check_not_both
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
+from covlayers.modules.norms.group_whitening import GroupWhitening
 from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
+from covlayers.surgery.batchnorms import Where, picked, with_activation
 from covlayers.surgery.hooks import take_hooks
 from covlayers.surgery.parameters import take_parameters
 
-Where: TypeAlias = str | Callable[[str, nn.Module], bool] | None
-"""Which layers: a pattern, ``"stem"``, a predicate of name and module, or None for all."""
+LARGEST_AUTO_SIZE = 16
+"""Channels of a group that ``group_size="auto"`` makes at most."""
+Norm: TypeAlias = RunningMoments | GroupWhitening
 
 
 def convert_batchnorm(
     model: nn.Module,
     *,
     where: Where = None,
-    layer: Callable[..., RunningMoments] = DecorrelatedBatchNorm,
-    group_size: int | None = None,
+    layer: Callable[..., Norm] = DecorrelatedBatchNorm,
+    group_size: int | str | None = None,
     **options: Any,
 ) -> nn.Module:
     r"""Replace batch normalisation by a layer that whitens, in place.
@@ -39,25 +41,31 @@ def convert_batchnorm(
     places becomes one layer.
 
     The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and
-    :class:`torch.nn.SyncBatchNorm`. A subclass with a forward pass of its own stays, because it
-    does more than normalise.
+    :class:`torch.nn.SyncBatchNorm`. The BatchNorm of timm that has a dropout and an activation in
+    it becomes a :class:`torch.nn.Sequential` of ``norm``, ``drop`` and ``act``. Any other subclass
+    with a forward pass of its own stays, with a warning. A checkpoint of the model with BatchNorms
+    loads into the converted model.
 
     Args:
         model: the model; unchanged if this raises.
         where: which BatchNorms: None for all, a predicate ``(name, module) -> bool``, a pattern of
             ``fnmatch`` for the dotted name, e.g. ``"layer1.*.bn2"``, or ``"stem"``, the first.
         layer: class, or function, to build one from ``num_features`` and options.
+            :class:`~covlayers.GroupWhitening` takes weight, bias and ``eps``, has no averages to
+            take, and computes something else than the BatchNorm from the start.
         group_size: channels :math:`c \ge 1` per group, which makes ``num_groups`` :math:`C/c`; a
-            layer with fewer channels has one group. None leaves ``num_groups`` to the options.
+            layer with fewer channels has one group. ``"auto"`` takes for each layer the largest
+            divisor of its channels up to 16, e.g. 12 of 24; the printed model shows the numbers of
+            groups. None leaves ``num_groups`` to the options.
         **options: of ``layer``; they override what the BatchNorm has.
 
     Shape:
         - Output: the model, with the same shapes; the new layer where ``model`` is a BatchNorm
 
     Raises:
-        InvalidValueError: if ``where`` picks nothing; if ``group_size`` does not divide the
-            channels of a layer or comes with ``num_groups``; for a lazy BatchNorm that has seen no
-            batch; and as ``layer`` itself.
+        InvalidValueError: if ``where`` picks nothing, or only what stays; if ``group_size`` does
+            not divide the channels of a layer or comes with ``num_groups``; for a lazy BatchNorm
+            that has seen no batch; and as ``layer`` itself.
         InvalidTypeError: for a ``model``, ``where`` or ``layer`` of a wrong type, and as ``layer``
             itself.
 
@@ -66,6 +74,8 @@ def convert_batchnorm(
         >>> model = convert_batchnorm(model, where="stem", group_size=16)
         >>> model[1].num_groups
         4
+        >>> convert_batchnorm(nn.BatchNorm2d(24), group_size="auto").num_groups
+        2
 
     Reference:
         :cite:t:`huang2018decorrelated`.
@@ -77,80 +87,48 @@ def convert_batchnorm(
             f"got {type(layer).__name__}; write layer=IterNorm, with its options beside it."
         )
     check_not_both("group_size", group_size, "num_groups", options.get("num_groups"))
-    if group_size is not None:
+    if isinstance(group_size, str) and group_size != "auto":
+        raise InvalidValueError(f"group_size must be an int, 'auto' or None, got {group_size!r}.")
+    if not (group_size is None or isinstance(group_size, str)):
         check_count("group_size", group_size)
-    found = {
-        name: module
-        for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, _BatchNorm) and _only_normalises(module)
-    }
-    new: dict[nn.Module, RunningMoments] = {}
-    for name in _picked(where, found):
-        if found[name] not in new:
-            new[found[name]] = _converted(name, found[name], layer, group_size, options)
-            take_hooks(new[found[name]], found[name])
-    for name, module in found.items():
-        if module is model and module in new:
-            return new[module]
+    new: dict[nn.Module, nn.Module] = {}
+    for name, bn in picked(where, model).items():
+        if bn not in new:
+            new[bn] = with_activation(_converted(name, bn, layer, group_size, options), bn)
+            take_hooks(new[bn], bn)
+    if model in new:
+        return new[model]
+    for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in new:
             model.set_submodule(name, new[module])
     return model
-
-
-def _only_normalises(module: _BatchNorm) -> bool:
-    return type(module).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
-
-
-def _picked(where: Where, found: dict[str, _BatchNorm]) -> list[str]:
-    if not (where is None or isinstance(where, str) or callable(where)):
-        raise InvalidTypeError(
-            "where must be None, a pattern or a predicate (name, module) -> bool, "
-            f"got {type(where).__name__}."
-        )
-    if where is None:
-        names = list(found)
-    elif where == "stem":
-        names = list(found)[:1]
-    elif isinstance(where, str):
-        names = [name for name in found if fnmatchcase(name, where)]
-    else:
-        names = [name for name, module in found.items() if where(name, module)]
-    if not names:
-        raise InvalidValueError(
-            f"where must pick at least one BatchNorm, got {where!r}; the model has {list(found)}, "
-            "all of which None picks."
-        )
-    return names
 
 
 @torch.no_grad()
 def _converted(
     name: str,
     bn: _BatchNorm,
-    layer: Callable[..., RunningMoments],
-    group_size: int | None,
+    layer: Callable[..., Norm],
+    group_size: int | str | None,
     options: dict[str, Any],
-) -> RunningMoments:
-    C = bn.num_features
-    if isinstance(bn, LazyModuleMixin) and C == 0:
+) -> Norm:
+    if isinstance(bn, LazyModuleMixin) and bn.num_features == 0:
         raise InvalidValueError(
             f"model must know the channels of {name!r}, got {type(bn).__name__}, which has seen no "
             "batch; run the model once."
         )
-    kept: dict[str, Any] = {
-        "eps": bn.eps,
-        "momentum": bn.momentum,
-        "affine": bn.affine,
-        "track_running_stats": bn.running_mean is not None,
-    }
+    kept: dict[str, Any] = {"eps": bn.eps, "affine": bn.affine}
+    if layer is not GroupWhitening:
+        kept |= {"momentum": bn.momentum, "track_running_stats": bn.running_mean is not None}
     if group_size is not None:
-        of_layer = f"group_size of the layer {name!r}"
-        options = options | {"num_groups": groups_of(min(group_size, C), C, of_layer)}
+        options = options | {"num_groups": _groups(name, bn.num_features, group_size)}
     own = next((t for t in (bn.weight, bn.running_mean) if t is not None), None)
     if own is not None:
         kept |= {"device": own.device, "dtype": own.dtype}
-    norm = _build(layer, C, kept | options)
+    norm = _build(layer, bn.num_features, kept | options)
     take_parameters(norm, bn)
+    if not isinstance(norm, RunningMoments):
+        return norm.train(bn.training)
     if bn.running_mean is not None and norm.track_running_stats:
         averages = bn.state_dict()
         variances = averages["running_var"].view(norm.num_groups, -1)
@@ -164,9 +142,21 @@ def _converted(
     return norm.train(bn.training)
 
 
-def _build(
-    layer: Callable[..., RunningMoments], channels: int, options: dict[str, Any]
-) -> RunningMoments:
+def _groups(name: str, channels: int, size: int | str) -> int:
+    if isinstance(size, str):
+        sizes = range(min(LARGEST_AUTO_SIZE, channels), 0, -1)
+        size = next(c for c in sizes if channels % c == 0)
+    size = min(size, channels)
+    if channels % size:
+        raise InvalidValueError(
+            f"group_size must divide the channels of every layer, got {size} for the {channels} of "
+            f"{name!r}; group_size='auto' takes the largest divisor of each up to "
+            f"{LARGEST_AUTO_SIZE}."
+        )
+    return channels // size
+
+
+def _build(layer: Callable[..., Norm], channels: int, options: dict[str, Any]) -> Norm:
     name = getattr(layer, "__name__", type(layer).__name__)
     try:
         norm = layer(channels, **options)
@@ -177,9 +167,9 @@ def _build(
             f"layer must take num_features and the options {list(options)}, got {name}, which "
             f"says: {error}; correct the options, or take them all in a function of your own."
         ) from error
-    if not isinstance(norm, RunningMoments):
+    if not isinstance(norm, Norm):
         raise InvalidTypeError(
-            "layer must build a layer with running averages of mean and covariance, got "
+            "layer must build a norm of this library, got "
             f"{type(norm).__name__} from {name}; DecorrelatedBatchNorm is one."
         )
     return norm

@@ -1,9 +1,7 @@
-"""The features of a timm model, pooled and classified by a head of our own."""
+"""The features of a model, pooled and classified by a head of our own."""
 
-import copy
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -46,7 +44,7 @@ class ChannelsFirst(nn.Module):
 
 
 class PooledFeatures(nn.Module):
-    """A timm model without pooling and classifier, and a head on its features.
+    """A model without pooling and classifier, and a head on its features.
 
     What timm asks a model for its data and its optimizer, it answers as the model does, with the
     names that the parameters have here. Of a model of another origin it has none of this.
@@ -112,20 +110,6 @@ def _within_backbone(patterns: Any) -> Any:
     return f"{re.escape(BACKBONE)}(?:{anywhere})"
 
 
-def on_meta(model: nn.Module) -> Any:
-    """A copy on the meta device, to try what a model may refuse."""
-    parts = [vars(part) for part in model.modules()]
-    dicts = [held for part in parts for held in part.values() if isinstance(held, dict)]
-    # parameters, buffers, and what a part has computed and kept, which may have a graph
-    tensors = [one for held in dicts for one in held.values() if isinstance(one, Tensor)]
-    memo: dict[int, Any] = {}
-    for one in tensors:
-        twin = one.detach().to("meta")
-        is_parameter = isinstance(one, nn.Parameter)
-        memo[id(one)] = nn.Parameter(twin, one.requires_grad) if is_parameter else twin
-    return copy.deepcopy(model, memo)
-
-
 def drop_hidden_layers(model: Any) -> bool:
     """Drop the hidden layers that leave one position of the maps, as in VGG, if there are some."""
     window = getattr(getattr(model, "pre_logits", None), "input_kernel_size", 1)
@@ -133,22 +117,6 @@ def drop_hidden_layers(model: Any) -> bool:
         return False
     model.pre_logits = nn.Identity()
     return True
-
-
-def try_head(trial: nn.Module, head: nn.Module, dtype: torch.dtype) -> None:
-    """Call a head on the features that a model on meta has for two inputs of its usual size.
-
-    Raises:
-        InvalidValueError, InvalidTypeError: of the head, e.g. where a single position is left.
-    """
-    size: Any = (getattr(trial, "default_cfg", None) or {}).get("input_size")
-    features = None
-    with torch.no_grad(), suppress(Exception):  # some take another size, some do not run on meta
-        images = torch.empty(2, *size, device="meta", dtype=dtype)
-        features = PooledFeatures(trial.eval(), nn.Identity())(images)
-    if features is not None:
-        with torch.no_grad():
-            on_meta(head).eval()(features)
 
 
 def take_dropout(model: Any) -> nn.Dropout:

@@ -1,20 +1,29 @@
 """Take the running statistics of a whole model again, or freeze them."""
 
-from collections.abc import Iterable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from covlayers.functional._base.checks import check_flag, check_model, check_place
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.running_moments import RunningMoments
 
+Inputs: TypeAlias = str | Callable[[Any], Any] | None
+"""Where a batch has the input of a model: a key, a function of the batch, or None."""
+
 
 @torch.no_grad()
 def recalibrate(
-    model: nn.Module, loader: Iterable[Any], *, device: torch.device | str | None = None
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    device: torch.device | str | None = None,
+    inputs: Inputs = None,
+    progress: bool = False,
 ) -> nn.Module:
     r"""Take the running statistics again, over a loader, in place.
 
@@ -28,21 +37,29 @@ def recalibrate(
 
     Args:
         model: the model.
-        loader: batches: tensors, or tuples or lists whose first item is the input of the model. In
-            training over several processes each must bring equally many.
+        loader: batches: tensors, or tuples or lists whose first item is the input of the model, or
+            others with ``inputs``. In training over several processes each must bring equally many.
         device: to move the inputs to; None leaves them.
+        inputs: what of a batch the model takes: a key of batches that are dicts, or a function of a
+            batch. Where that gives a dict, the model takes it as keyword arguments.
+        progress: whether to count the batches on the standard error stream.
 
     Shape:
         - Output: the model, with the same shapes
 
     Raises:
-        InvalidValueError: if the loader is empty, or torch knows no such device.
-        InvalidTypeError: if ``model`` is not a module, or ``loader`` no iterable.
+        InvalidValueError: if the loader is empty, torch knows no such device, or a batch has no
+            such key.
+        InvalidTypeError: if ``model`` is not a module, ``loader`` no iterable, ``inputs`` neither
+            a key nor a function, ``progress`` not a bool, or a batch is a dict without ``inputs``.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
         >>> loader = [torch.randn(4, 3, 8, 8) for _ in range(5)]
         >>> recalibrate(model, loader)[1].num_batches_tracked
+        tensor(5)
+        >>> dicts = [{"image": x, "label": 0} for x in loader]
+        >>> recalibrate(model, dicts, inputs="image")[1].num_batches_tracked
         tensor(5)
 
     Reference:
@@ -50,6 +67,12 @@ def recalibrate(
     """
     check_model(model)
     check_place(device, None)
+    check_flag("progress", progress)
+    if not (inputs is None or isinstance(inputs, str) or callable(inputs)):
+        raise InvalidTypeError(
+            "inputs must be a key of the batches, a function of one, or None, "
+            f"got {inputs!r}; name the key of what the model takes."
+        )
     if not isinstance(loader, Iterable):
         raise InvalidTypeError(
             f"loader must be an iterable of batches, got {type(loader).__name__}; a list of "
@@ -71,7 +94,7 @@ def recalibrate(
             layer.reset_running_stats()
             layer.momentum = None
         freeze_stats(model, False)
-        _run(model, loader, device)
+        _run(model, _counting(loader) if progress else loader, device, inputs)
         restored = [layer for layer in layers if layer.num_batches_tracked == 0]
     finally:
         for layer in restored:
@@ -87,16 +110,53 @@ def recalibrate(
     return model
 
 
-def _run(model: nn.Module, loader: Iterable[Any], device: torch.device | str | None) -> None:
+def _run(
+    model: nn.Module, loader: Iterable[Any], device: torch.device | str | None, inputs: Inputs
+) -> None:
     batch = None
     for batch in loader:
-        x = batch[0] if isinstance(batch, tuple | list) else batch
-        model(x if device is None else x.to(device))
+        x = _input(batch, inputs)
+        if isinstance(x, Mapping):
+            model(**{name: _moved(value, device) for name, value in x.items()})
+        else:
+            model(_moved(x, device))
     if batch is None:
         raise InvalidValueError(
             "loader must have at least one batch, got none; an iterator that has run out needs to "
             "be made again."
         )
+
+
+def _input(batch: Any, inputs: Inputs) -> Any:
+    if callable(inputs):
+        return inputs(batch)
+    has = f"a dict with {list(batch)}" if isinstance(batch, Mapping) else type(batch).__name__
+    if isinstance(inputs, str):
+        if not (isinstance(batch, Mapping) and inputs in batch):
+            raise InvalidValueError(
+                f"inputs must be a key of every batch, got {inputs!r} for {has}; pass one that it "
+                "has, or a function of a batch."
+            )
+        return batch[inputs]
+    if isinstance(batch, Mapping):
+        raise InvalidTypeError(
+            "inputs must be a key, or a function of a batch, for batches that are dicts, got None "
+            f"for {has}; write inputs= and the key of what the model takes."
+        )
+    return batch[0] if isinstance(batch, tuple | list) else batch
+
+
+def _moved(x: Any, device: torch.device | str | None) -> Any:
+    return x.to(device) if isinstance(x, Tensor) and device is not None else x
+
+
+def _counting(loader: Iterable[Any]) -> Iterator[Any]:
+    """The batches of a loader, counted on the standard error stream."""
+    total = f" of {len(loader)}" if isinstance(loader, Sized) else ""
+    for seen, batch in enumerate(loader, 1):
+        yield batch
+        print(f"\r{seen}{total} batches", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
 
 
 def freeze_stats(model: nn.Module, frozen: bool = True) -> nn.Module:

@@ -76,6 +76,30 @@ def of_models() -> Iterator[Refusal]:
             "eps",
             "-1.0",
         ),
+        "an example of another shape": (
+            "plain",
+            partial(cl.replace_head, pool=cl.CovPool, num_classes=3, example=torch.ones(2, 5)),
+            "example",
+            "(2, 5)",
+        ),
+        "features that are no maps": (
+            "plain",
+            partial(cl.replace_head, pool=cl.CovPool, num_classes=3, features="flat"),
+            "features",
+            "'flat'",
+        ),
+        "batches without the key": (
+            "ours",
+            partial(cl.recalibrate, loader=[{"x": torch.ones(4, 3, 6, 6)}], inputs="y"),
+            "inputs",
+            "'y'",
+        ),
+        "dicts without a key": (
+            "ours",
+            partial(cl.recalibrate, loader=[{"x": torch.ones(4, 3, 6, 6)}]),
+            "inputs",
+            "['x']",
+        ),
         "fusion without a class token": (
             "plain",
             partial(cl.replace_head, pool=cl.CovPool, num_classes=3, fusion="late"),

@@ -39,7 +39,7 @@ COUNTS = """
 FLAGS = """
     center isometric affine track_running_stats channel position spatial_attention
     channel_attention temporal_conv class_token learnable frozen refine
-    bias published of_covariance
+    bias published of_covariance progress
 """
 
 
@@ -71,9 +71,13 @@ WRONG: dict[str, tuple[object, ...]] = {
     "norm": (3, "nonsense", nn.Identity),
     "pool": (*BUILDER, nn.Linear, nn.Identity),
     "layer": (*BUILDER, nn.LayerNorm, no_norm),
+    "convert_batchnorm.group_size": (*COUNT, "nonsense", (2,)),
     "where": (3, "nothing.*", [1]),
     "model": (3, "nonsense", None, torch.ones(2), nn.Linear),
     "loader": (3, None, []),
+    "features": (3, "nonsense", "", [1]),
+    "example": (3, "nonsense", [1]),
+    "inputs": (3, "nonsense", [1]),
     "device": ("nonsense", 2.5),
     "dtype": ("float32", torch.int32, torch.bool, torch.complex64),
 }

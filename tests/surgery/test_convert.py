@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from covlayers.functional import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
+from covlayers.modules.norms.group_whitening import GroupWhitening
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import convert_batchnorm, convert_sync, fold
@@ -109,16 +110,91 @@ def test_one_batchnorm_in_two_places_stays_one() -> None:
     assert model["a"][0] is model["b"]
 
 
-def test_leaves_alone_a_subclass_that_does_more() -> None:
-    class WithReLU(nn.BatchNorm2d):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x).relu()
+class WithReLU(nn.BatchNorm2d):
+    """Does more than normalise."""
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
+
+
+class WithActivation(nn.BatchNorm2d):
+    """As BatchNormAct2d of timm: one class, with a dropout and an activation."""
+
+    def __init__(self, num_features: int, **options: object) -> None:
+        super().__init__(num_features, **options)
+        self.drop = nn.Identity()
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.drop(super().forward(x)))
+
+
+def with_activations() -> nn.Sequential:
+    block = nn.Sequential(nn.Conv2d(8, 12, 3), nn.BatchNorm2d(12), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(3, 8, 3), WithActivation(8), block)
+
+
+def test_leaves_alone_a_subclass_that_does_more_and_says_so() -> None:
     class Renamed(nn.BatchNorm2d):
         pass
 
-    model = convert_batchnorm(nn.Sequential(WithReLU(4), Renamed(4), nn.SyncBatchNorm(4)))
+    layers = nn.Sequential(WithReLU(4), Renamed(4), nn.SyncBatchNorm(4))
+    with pytest.warns(UserWarning, match=r"1 of the 3 BatchNorms stay.*'0': 'WithReLU'") as caught:
+        model = convert_batchnorm(layers)
+    assert caught[0].filename == __file__
     assert [type(m) for m in model] == [WithReLU, DecorrelatedBatchNorm, DecorrelatedBatchNorm]
+    for where in (None, "stem", "0"):
+        with pytest.raises(InvalidValueError, match=r"where must pick a .*'0': 'WithReLU'"):
+            convert_batchnorm(nn.Sequential(WithReLU(4)), where=where)
+
+
+def test_an_activation_within_the_batchnorm_is_kept() -> None:
+    model = trained(with_activations(), 4, 3, 12, 12)
+    nn.init.normal_(model[1].weight)
+    old = copy.deepcopy(model).eval()
+    weight, act = model[1].weight, model[1].act
+    convert_batchnorm(model, group_size=4)
+    assert [name for name, _ in model[1].named_children()] == ["norm", "drop", "act"]
+    assert isinstance(model[1].norm, DecorrelatedBatchNorm)
+    assert isinstance(model[2][1], DecorrelatedBatchNorm)
+    assert model[1].norm.weight is weight
+    assert model[1].act is act
+    assert model[1].training
+    assert not convert_batchnorm(WithActivation(4).eval()).training
+    x = torch.randn(2, 3, 12, 12)
+    assert_close(model.eval()(x), old(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_stem_is_the_first_batchnorm_whatever_its_class() -> None:
+    model = convert_batchnorm(with_activations(), where="stem")
+    assert isinstance(model[1].norm, DecorrelatedBatchNorm)
+    assert isinstance(model[2][1], nn.BatchNorm2d)
+
+
+def test_every_batchnorm_of_an_efficientnet_of_timm() -> None:
+    timm = pytest.importorskip("timm")  # an extra: the library runs without it
+    model = timm.create_model("efficientnet_b0").eval()
+    old, x = copy.deepcopy(model), torch.randn(1, 3, 64, 64)
+    convert_batchnorm(model, group_size="auto")
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert sum(isinstance(module, DecorrelatedBatchNorm) for module in model.modules()) == 49
+    assert_close(model(x), old(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [DecorrelatedBatchNorm, IterNorm])
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_checkpoint_of_batchnorms_loads(layer: type, assign: bool) -> None:
+    old = trained(with_activations(), 4, 3, 12, 12)
+    model = convert_batchnorm(with_activations(), layer=layer, group_size=4)
+    expected = convert_batchnorm(copy.deepcopy(old), layer=layer, group_size=4)
+    model.load_state_dict(old.state_dict(), assign=assign)
+    assert_close(dict(model.state_dict()), dict(expected.state_dict()))
+    model.load_state_dict(expected.state_dict(), assign=assign)  # and its own, as before
+    x = torch.randn(2, 3, 12, 12)
+    assert_close(copy.deepcopy(model).eval()(x), expected.eval()(x))
+    other = nn.Sequential(nn.Identity(), nn.BatchNorm2d(4)).state_dict()
+    with pytest.raises(RuntimeError, match="running_var"):
+        nn.Sequential(nn.Identity(), layer(8)).load_state_dict(other)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +216,37 @@ def test_where(where: object, expected: list[str]) -> None:
 def test_group_size() -> None:
     assert convert_batchnorm(nn.BatchNorm1d(8), group_size=64).num_groups == 1
     assert convert_batchnorm(nn.BatchNorm1d(8), num_groups=2).num_groups == 2
+    with pytest.raises(InvalidValueError, match=r"'1'; group_size='auto' takes .* up to 16"):
+        convert_batchnorm(nn.Sequential(nn.Identity(), nn.BatchNorm2d(24)), group_size=16)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size"), [(1, 1), (8, 8), (16, 16), (24, 12), (64, 16), (40, 10), (17, 1)]
+)
+def test_an_automatic_group_size_is_the_largest_divisor_up_to_16(channels: int, size: int) -> None:
+    norm = convert_batchnorm(nn.BatchNorm2d(channels), group_size="auto")
+    assert norm.num_groups * size == channels
+    assert f"num_groups={norm.num_groups}" in repr(norm)
+
+
+def test_every_batchnorm_keeps_its_own_eps() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(8, eps=1e-3), nn.BatchNorm2d(8))
+    for layer in (DecorrelatedBatchNorm, GroupWhitening):
+        norms = convert_batchnorm(copy.deepcopy(model), layer=layer, group_size=4)
+        assert [norm.eps for norm in norms] == [1e-3, 1e-5]
+
+
+def test_to_a_layer_without_averages() -> None:
+    model = network().eval()
+    weight = model[1].weight
+    convert_batchnorm(model, layer=GroupWhitening, group_size="auto")
+    assert isinstance(model[1], GroupWhitening)
+    assert model[1].weight is weight
+    assert not model[1].training
+    x = torch.randn(2, 3, 12, 12)
+    assert model(x).shape == (2, 12, 8, 8)
+    convert_batchnorm(model := network(), layer=lambda C, **kept: GroupWhitening(C, 4, kept["eps"]))
+    assert model[1].num_groups == model[3][1].num_groups == 4
 
 
 def test_convert_sync() -> None:

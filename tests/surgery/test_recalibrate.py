@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from covlayers.functional import InvalidValueError
+from covlayers.functional import InvalidTypeError, InvalidValueError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
 from covlayers.surgery import freeze_stats, recalibrate
@@ -58,6 +58,41 @@ def test_batches(wrap) -> None:
         model.double()
     recalibrate(model, (wrap(x) for x in loader(3)), device="cpu")
     assert model[0].num_batches_tracked == 3
+
+
+@pytest.mark.parametrize(
+    ("wrap", "inputs"),
+    [
+        (lambda x: {"label": 0, "image": x}, "image"),
+        (lambda x: {"label": 0, "image": x}, lambda batch: {"input": batch["image"]}),
+        (lambda x: (0, x), lambda batch: batch[1]),
+    ],
+)
+def test_batches_by_key_or_function(wrap, inputs) -> None:
+    model, batches = nn.Sequential(IterNorm(4)), loader(3)
+    recalibrate(model, map(wrap, batches), inputs=inputs, device="cpu")
+    expected = recalibrate(nn.Sequential(IterNorm(4)), batches)
+    assert_close(dict(model.state_dict()), dict(expected.state_dict()))
+
+
+def test_a_batch_says_what_it_has() -> None:
+    batches = [{"label": 0, "image": torch.zeros(2, 4)}]
+    for inputs, error in ((None, InvalidTypeError), ("pixels", InvalidValueError)):
+        with pytest.raises(error, match=r"inputs must be a key.*\['label', 'image'\]"):
+            recalibrate(nn.Sequential(IterNorm(4)), batches, inputs=inputs)
+    with pytest.raises(InvalidValueError, match="got 'image' for Tensor"):
+        recalibrate(nn.Sequential(IterNorm(4)), loader(1), inputs="image")
+
+
+def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.Sequential(IterNorm(4))
+    assert capsys.readouterr().err == ""
+    recalibrate(model, loader(3), progress=True)
+    assert capsys.readouterr().err == "\r1 of 3 batches\r2 of 3 batches\r3 of 3 batches\n"
+    recalibrate(model, iter(loader(1)), progress=True)
+    assert capsys.readouterr().err == "\r1 batches\n"
+    recalibrate(model, loader(1))
+    assert capsys.readouterr().err == ""
 
 
 def test_trains_nothing() -> None:

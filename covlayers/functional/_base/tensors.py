@@ -23,7 +23,12 @@ def check_tensor(name: str, x: Tensor, min_dim: int) -> None:
     """A dense, real floating point tensor with at least ``min_dim`` dimensions."""
     if not isinstance(x, Tensor):
         raise InvalidTypeError(
-            f"{name} must be a torch.Tensor, got {type(x).__name__}; torch.as_tensor makes one."
+            f"{name} must be a torch.Tensor, got a Proxy of torch.fx, which cannot go through this "
+            "layer; let Tracer.is_leaf_module keep the layer whole, as torchvision's "
+            "create_feature_extractor does by tracer_kwargs={'leaf_modules': [type(layer)]}."
+            if isinstance(x, torch.fx.Proxy)
+            else f"{name} must be a torch.Tensor, got {type(x).__name__}; "
+            "torch.as_tensor makes one."
         )
     if x.is_nested or x.layout is not torch.strided:
         raise InvalidTypeError(

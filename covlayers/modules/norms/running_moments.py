@@ -127,6 +127,17 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
             )
         return None if group is None else group.group_name
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        variances = state_dict.get(f"{prefix}running_var")  # of a BatchNorm in this place
+        mean: Tensor | None = self.running_mean
+        if not (variances is None or mean is None) and variances.shape == mean.shape:
+            del state_dict[f"{prefix}running_var"]
+            groups = variances.view(self.num_groups, -1)
+            state_dict[f"{prefix}running_cov"] = torch.diag_embed(groups)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def update(self, mean: Tensor, cov: Tensor, count: int | Tensor) -> None:
         """Move the running averages in training, unless the batch is empty or not finite.
 
