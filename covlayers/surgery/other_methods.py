@@ -63,8 +63,8 @@ def _other_methods(kind: type[nn.Module]) -> list[tuple[str, FunctionType, set[s
     """Public methods that take something, of the classes of a user, and the names in them."""
     methods = []
     for name, method in inspect.getmembers(kind, inspect.isfunction):
-        ours = method.__module__.partition(".")[0] not in NOT_ASKED
-        if ours and name != "forward" and not name.startswith("_"):
+        theirs = (method.__module__ or "").partition(".")[0] in NOT_ASKED  # none of generated code
+        if not theirs and name != "forward" and not name.startswith("_"):
             code = method.__code__
             if code.co_argcount > 1 or code.co_flags & inspect.CO_VARARGS:
                 methods.append((name, method, _names(code)))
