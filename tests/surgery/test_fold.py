@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.testing import assert_close
 
 from covlayers.functional import UnsupportedError
@@ -14,6 +14,7 @@ from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.surgery import ConditioningMonitor, convert_batchnorm, fold
 from covlayers.surgery.folding import PointwiseAffine
+from covlayers.surgery.neighbours import Tracer
 
 Norm = DecorrelatedBatchNorm
 
@@ -350,14 +351,14 @@ def test_other_methods_are_the_same_functions(
 @pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
 def test_a_quantiser_of_fx_graphs() -> None:
     quantization = pytest.importorskip("torch.ao.quantization")
-    fx = pytest.importorskip("torch.ao.quantization.quantize_fx")
+    of_graphs = pytest.importorskip("torch.ao.quantization.quantize_fx")
     layers = conv(8, 6, 3), Norm(6), nn.ReLU(), Norm(6), nn.ReLU(), conv(6, 4, 3, padding=1)
     folded, x = fold(trained(nn.Sequential(*layers), image)), torch.randn(image)
     assert left(folded, PointwiseAffine)
     mapping = quantization.get_default_qconfig_mapping()
-    prepared = fx.prepare_fx(copy.deepcopy(folded), mapping, (x,))
+    prepared = of_graphs.prepare_fx(copy.deepcopy(folded), mapping, (x,))
     prepared(x)
-    quantised, expected = fx.convert_fx(prepared)(x), folded(x)
+    quantised, expected = of_graphs.convert_fx(prepared)(x), folded(x)
     # Measured: 0.01 of the largest value, by 8 bits.
     assert (quantised - expected).abs().max() < 0.1 * expected.abs().max()
 
@@ -373,3 +374,12 @@ def test_fuse_model() -> None:
     folded.fuse_model()
     assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
     assert not left(folded, nn.BatchNorm2d)
+
+
+def test_a_graph_module() -> None:
+    """Its methods are from generated code."""
+    model = trained(nn.Sequential(conv(8, 6, 3), Norm(6)), image).eval()
+    traced = fx.GraphModule(model, Tracer().trace(model))
+    folded, x = fold(traced), torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    assert not left(folded, PointwiseAffine)
