@@ -32,7 +32,7 @@ LAYERS = [
         *("modules._factory", "modules._made_once"),
         *("modules._outweighing_eps", "modules._ranges", "modules._statistic_buffers"),
     ],
-    ["modules._derived_buffers"],
+    ["modules._derived_matrices"],
     ["modules.norms", "modules.data", "modules.pooling", "modules.style"],
     ["modules.video"],
     ["modules"],

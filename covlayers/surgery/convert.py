@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from covlayers.functional._base.checks import check_count, check_model, check_not_both
 from covlayers.functional._base.errors import InvalidTypeError, InvalidValueError
@@ -13,6 +14,8 @@ from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm
 from covlayers.modules.norms.group_whitening import GroupWhitening
 from covlayers.modules.norms.running_moments import RunningMoments, Sync, is_group
 from covlayers.surgery.batchnorms import Where, picked, with_activation
+from covlayers.surgery.hooks import take_hooks
+from covlayers.surgery.parameters import take_parameters
 
 LARGEST_AUTO_SIZE = 16
 """Channels of a group that ``group_size="auto"`` makes at most."""
@@ -32,10 +35,10 @@ def convert_batchnorm(
     A layer starts as the BatchNorm that it replaces: with its weight and bias (the very parameters,
     so an optimizer keeps hold of them), its running mean, the running covariance
     :math:`\Sigma := \operatorname{diag}(\sigma^2)`, its number of batches, ``eps``, momentum,
-    device, dtype and mode. In evaluation the model thereby computes what it did, until it is
-    trained. In training an ``eps`` of 1e-5 regularises little: where a batch has few positions for
-    its channels, take a larger ``eps``, e.g. 1e-3. One BatchNorm in several places becomes one
-    layer.
+    device, dtype, mode, process group and hooks. In evaluation the model thereby computes what it
+    did, until it is trained. In training an ``eps`` of 1e-5 regularises little: where a batch has
+    few positions for its channels, take a larger ``eps``, e.g. 1e-3. One BatchNorm in several
+    places becomes one layer.
 
     The function replaces :class:`torch.nn.BatchNorm1d`, ``2d``, ``3d`` and
     :class:`torch.nn.SyncBatchNorm`. The BatchNorm of timm that has a dropout and an activation in
@@ -61,8 +64,8 @@ def convert_batchnorm(
 
     Raises:
         InvalidValueError: if ``where`` picks nothing, or only what stays; if ``group_size`` does
-            not divide the channels of a layer or comes with ``num_groups``; and as ``layer``
-            itself.
+            not divide the channels of a layer or comes with ``num_groups``; for a lazy BatchNorm
+            that has seen no batch; and as ``layer`` itself.
         InvalidTypeError: for a ``model``, ``where`` or ``layer`` of a wrong type, and as ``layer``
             itself.
 
@@ -92,6 +95,7 @@ def convert_batchnorm(
     for name, bn in picked(where, model).items():
         if bn not in new:
             new[bn] = with_activation(_converted(name, bn, layer, group_size, options), bn)
+            take_hooks(new[bn], bn)
     if model in new:
         return new[model]
     for name, module in list(model.named_modules(remove_duplicate=False)):
@@ -108,6 +112,11 @@ def _converted(
     group_size: int | str | None,
     options: dict[str, Any],
 ) -> Norm:
+    if isinstance(bn, LazyModuleMixin) and bn.num_features == 0:
+        raise InvalidValueError(
+            f"model must know the channels of {name!r}, got {type(bn).__name__}, which has seen no "
+            "batch; run the model once."
+        )
     kept: dict[str, Any] = {"eps": bn.eps, "affine": bn.affine}
     if layer is not GroupWhitening:
         kept |= {"momentum": bn.momentum, "track_running_stats": bn.running_mean is not None}
@@ -117,10 +126,7 @@ def _converted(
     if own is not None:
         kept |= {"device": own.device, "dtype": own.dtype}
     norm = _build(layer, bn.num_features, kept | options)
-    if bn.weight is not None and norm.weight is not None:
-        norm.weight = bn.weight
-    if bn.bias is not None and norm.bias is not None:
-        norm.bias = bn.bias
+    take_parameters(norm, bn)
     if not isinstance(norm, RunningMoments):
         return norm.train(bn.training)
     if bn.running_mean is not None and norm.track_running_stats:
@@ -129,6 +135,10 @@ def _converted(
         norm.running_mean.copy_(averages["running_mean"])
         norm.running_cov.copy_(torch.diag_embed(variances))
         norm.num_batches_tracked.copy_(averages["num_batches_tracked"])
+        norm.track_running_stats = bn.track_running_stats  # which may have been set later
+    group = getattr(bn, "process_group", None)
+    if group is not None and "sync" not in options:
+        norm.sync = group
     return norm.train(bn.training)
 
 

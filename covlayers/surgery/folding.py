@@ -10,12 +10,18 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from covlayers.functional._base.checks import check_model
 from covlayers.functional._base.errors import UnsupportedError
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.surgery.hooks import take_hooks
 from covlayers.surgery.neighbours import Neighbour, neighbours
+from covlayers.surgery.other_methods import unseparated
+from covlayers.surgery.parameters import make_masks_permanent
+
+NO_EPS = 1e-30
+"""Positive, as torch wants it, and lost beside a variance of one."""
 
 
 class Affine(NamedTuple):
@@ -23,6 +29,14 @@ class Affine(NamedTuple):
 
     V: Tensor  # (G, c, c)
     b: Tensor  # (G, c)
+
+
+@fx.wrap  # one node of any graph, so that a quantiser leaves it in full precision
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor, num_groups: int) -> Tensor:
+    """A grouped 1x1 convolution of ``(N, C, *)``."""
+    row = x.unsqueeze(-1).flatten(2).unsqueeze(2)  # (N, C, 1, M), channels last if x is
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    return nn.functional.conv2d(row, weight, bias, groups=num_groups).reshape(x.shape)
 
 
 class PointwiseAffine(nn.Module):
@@ -36,9 +50,7 @@ class PointwiseAffine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``(N, C, *)``."""
-        row = x.unsqueeze(-1).flatten(2).unsqueeze(2)  # (N, C, 1, M), channels last if x is
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return nn.functional.conv2d(row, weight, bias, groups=self.num_groups).reshape(x.shape)
+        return pointwise(x, self.weight, self.bias, self.num_groups)
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -60,11 +72,14 @@ def fold(model: nn.Module) -> nn.Module:
 
     Where there is no such neighbour, or :mod:`torch.fx` cannot follow the model, the layer becomes
     a grouped 1x1 convolution. Layers whose map depends on the sample stay as they are. The copy has
-    the class and the structure of the model, and is exported and quantised like any other model.
+    the class and the structure of the model, and is exported and quantised like any other model. A
+    model with a method ``fuse_model``, as torchvision's quantizable ones, gets a BatchNorm that
+    changes nothing in place of the identity, which that method looks for.
 
     A layer is merged where its groups lie within the groups of the convolution, where the model
-    uses both once, and where no hook watches the convolution. A linear neighbour is taken to work
-    on :math:`(N, C)`.
+    uses both once, and where no hook watches either; hooks of a layer go on to what replaces it. Of
+    other public methods than ``forward`` each has to use both as ``forward`` does, or neither, as
+    far as :mod:`torch.fx` can follow it. A linear neighbour is taken to work on :math:`(N, C)`.
 
     Args:
         model: a trained model; unchanged.
@@ -84,20 +99,24 @@ def fold(model: nn.Module) -> nn.Module:
     """
     check_model(model)
     for name, module in model.named_modules():
-        if isinstance(module, CovarianceNorm) and not module.track_running_stats:
+        if isinstance(module, CovarianceNorm) and not module.has_averages:
             raise UnsupportedError(
                 f"fold needs layers with track_running_stats=True, got {name!r} without; its map "
                 "depends on each batch. Build it with track_running_stats=True, then recalibrate."
             )
-    found = neighbours(model)
+    found = unseparated(model, neighbours(model))
     folded = copy.deepcopy(model).eval()
     new: dict[nn.Module, nn.Module] = {}
     for name, module in folded.named_modules():
         if isinstance(module, CovarianceNorm):
+            make_masks_permanent(module)
             affine = _affine(module)
             if name in found:
                 _merge(affine, folded, found[name])
-            new[module] = nn.Identity() if name in found else _pointwise(affine, module)
+            new[module] = (
+                _nothing(folded, found[name]) if name in found else _pointwise(affine, module)
+            )
+            take_hooks(new[module], module)
     if folded in new:
         return new[folded].eval()
     for name, module in list(folded.named_modules(remove_duplicate=False)):
@@ -125,6 +144,19 @@ def _pointwise(affine: Affine, norm: CovarianceNorm) -> PointwiseAffine:
     G, c, _ = affine.V.shape
     like = norm.running_mean if norm.weight is None else norm.weight
     return PointwiseAffine(affine.V.view(G * c, c, 1, 1).to(like), affine.b.flatten().to(like), G)
+
+
+def _nothing(model: nn.Module, neighbour: Neighbour) -> nn.Module:
+    """What leaves its input as it is: the identity, or what ``fuse_model`` looks for."""
+    other = model.get_submodule(neighbour.name)
+    fuses = any(hasattr(part, "fuse_model") for part in model.modules())
+    if not (fuses and neighbour.feeds):
+        return nn.Identity()
+    weight: Any = other.weight
+    kinds: dict[type, type] = {nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
+    kind = kinds.get(type(other), nn.BatchNorm1d)
+    nothing: nn.Module = kind(len(weight), eps=NO_EPS, device=weight.device, dtype=weight.dtype)
+    return nothing
 
 
 def _merge(affine: Affine, model: nn.Module, neighbour: Neighbour) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
+from covlayers.surgery.hooks import is_watched
 
 MERGEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -18,7 +19,9 @@ class Neighbour(NamedTuple):
     feeds: bool
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
+    """Takes a layer of this library as one module."""
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = isinstance(m, CovarianceNorm) or type(m).__module__.startswith("covlayers.")
         return ours or super().is_leaf_module(m, module_qualified_name)
@@ -32,26 +35,27 @@ def neighbours(model: nn.Module) -> dict[str, Neighbour]:
     """
     traced = copy.deepcopy(model).eval()  # a trace may leave its proxies in attributes
     try:
-        given = _Tracer().trace(traced)
+        given = Tracer().trace(traced)
         defaults = {n.target: n.args[0] for n in given.nodes if n.op == "placeholder" and n.args}
-        omitted = _Tracer().trace(traced, concrete_args=defaults) if defaults else given
+        omitted = Tracer().trace(traced, concrete_args=defaults) if defaults else given
     except Exception:  # whatever the model's own code raises when it meets a proxy
         return {}
-    first, second = _neighbours(model, given), _neighbours(model, omitted)
+    first, second = neighbours_in(model, given), neighbours_in(model, omitted)
     return {name: found for name, found in first.items() if second.get(name) == found}
 
 
-def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
+def neighbours_in(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
+    """For the name of each layer a module that it may be merged into, in one graph."""
     modules = dict(model.named_modules())
-    uses = Counter(_module_name(node) for node in graph.nodes)
+    used = uses(graph)
     once = {
         node: modules[str(node.target)]
         for node in graph.nodes
-        if node.op == "call_module" and uses[_module_name(node)] == 1
+        if node.op == "call_module" and used[_module_name(node)] == 1
     }
     found: dict[str, Neighbour] = {}
     for node, norm in once.items():
-        if isinstance(norm, CovarianceNorm):
+        if isinstance(norm, CovarianceNorm) and not is_watched(norm):
             # A reader comes next, as code between could write into what the layer reads.
             sources = [(source, node) for source in node.all_input_nodes]
             for first, second in [*sources, (node, node.next)]:
@@ -62,9 +66,14 @@ def _neighbours(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:
     return found
 
 
+def uses(graph: fx.Graph) -> Counter[str]:
+    """How often a graph uses each module, or a parameter of it."""
+    return Counter(_module_name(node) for node in graph.nodes)
+
+
 def _suits(module: Any, norm: CovarianceNorm, feeds: bool) -> bool:
     """Whether the module can take the map of the layer into its own."""
-    if type(module) not in MERGEABLE or module._forward_hooks or module._forward_pre_hooks:
+    if type(module) not in MERGEABLE or is_watched(module):
         return False
     groups = getattr(module, "groups", 1)
     outputs, inputs = module.weight.shape[:2]

@@ -1,5 +1,7 @@
 """The features of a model, pooled and classified by a head of our own."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,7 +44,11 @@ class ChannelsFirst(nn.Module):
 
 
 class PooledFeatures(nn.Module):
-    """A model without pooling and classifier, and a head on its features."""
+    """A model without pooling and classifier, and a head on its features.
+
+    What timm asks a model for its data and its optimizer, it answers as the model does, with the
+    names that the parameters have here. Of a model of another origin it has none of this.
+    """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -56,6 +62,52 @@ class PooledFeatures(nn.Module):
         """Classify a batch of images."""
         features = self.backbone.forward_features(x) if self.distilled else self.backbone(x)
         return self.head(features)
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """The size of images, their mean and deviation, and where the weights came from."""
+        cfg: dict[str, Any] = self.backbone.pretrained_cfg
+        return cfg
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """The same by its old name."""
+        cfg: dict[str, Any] = self.backbone.default_cfg
+        return cfg
+
+    @property
+    def no_weight_decay(self) -> Callable[[], set[str]]:
+        """Gives the names of parameters that are not to decay."""
+        names = self.backbone.no_weight_decay
+        return lambda: {f"{BACKBONE}{name}" for name in names()}
+
+    @property
+    def group_matcher(self) -> Callable[..., dict[str, Any]]:
+        """Gives patterns of parameters from the first layer to the last, the head behind them."""
+        matcher = self.backbone.group_matcher
+        return lambda coarse=False: {
+            group: _within_backbone(patterns) for group, patterns in matcher(coarse=coarse).items()
+        }
+
+    @property
+    def set_grad_checkpointing(self) -> Callable[..., None]:
+        """Turns activation checkpointing on or off."""
+        setter: Callable[..., None] = self.backbone.set_grad_checkpointing
+        return setter
+
+
+BACKBONE = "backbone."
+
+
+def _within_backbone(patterns: Any) -> Any:
+    """Patterns that match from the first character on, behind a prefix."""
+    if isinstance(patterns, list | tuple):  # each with a suffix for its order
+        return [(_within_backbone(pattern), suffix) for pattern, suffix in patterns]
+    if patterns is None:
+        return None
+    pattern = getattr(patterns, "pattern", patterns)
+    anywhere = re.sub(r"(?<![\[\\])\^", "", pattern)  # the start is no longer where it was
+    return f"{re.escape(BACKBONE)}(?:{anywhere})"
 
 
 def drop_hidden_layers(model: Any) -> bool:

@@ -17,6 +17,8 @@ pytest.importorskip("torchvision")  # the examples' images and networks
 pytest.importorskip("jsonargparse")  # their command line
 pytest.importorskip("pytorch_lightning")  # their training
 
+import pytorch_lightning as pl
+
 from tests.examples.processes import CPU, ROOT
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/main.py"))
@@ -145,3 +147,31 @@ def test_comparison_writes_a_table_figures_and_numbers(
             tested = LIMITS["limit_test_batches"] * recipe.data_options["batch_size"]
             assert {np.sum(run["confusion"]) for run in runs} == {tested}
             assert (tmp_path / comparison / "confusion.png").is_file()
+
+
+class StopAfterOneEpoch(pl.Callback):
+    """Interrupts a training, whatever it has planned."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = True
+
+
+def test_an_average_is_validated_as_it_is(
+    example: SimpleNamespace, name: str, run: Callable[..., Any]
+) -> None:
+    """Lightning swaps a model and its average through ``data``, which autograd does not count."""
+    norm = ["--model.norm=decorrelated"] if name == "image_classification" else []
+    short = (*SHORT, "--trainer.limit_train_batches=4", *norm)
+    average = "--trainer.callbacks+=pytorch_lightning.callbacks.EMAWeightAveraging"
+    options = (*short, average, "--trainer.callbacks.use_buffers=true")
+    stop = f"--trainer.callbacks+={__name__}.StopAfterOneEpoch"
+    last = None
+    for more in (["--trainer.num_sanity_val_steps=0", stop], []):
+        fit = run("fit", *options, *more, *([f"--ckpt_path={last}"] if last else []))
+        folder = Path(fit.trainer.log_dir).resolve()
+        last = folder / "checkpoints" / "last.ckpt"
+        logged = example.common.report.read_curves(folder / "metrics.csv")
+        fresh = run("validate", *short, f"--ckpt_path={last}").trainer.callback_metrics
+        assert {"val_loss"} <= {*fresh} & {*logged}
+        for key, value in fresh.items():
+            assert logged[key][1][-1] == pytest.approx(value.item(), rel=1e-4), key

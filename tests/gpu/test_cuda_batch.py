@@ -58,8 +58,7 @@ def test_errors_of_rounding_alone(name: str, shape: tuple[int, ...], last: bool)
     layer = layer.cuda()
     assert isinstance(_passes(x.cuda(), layer.num_groups), Kernels)
     for found, expected in zip(step(layer, x.cuda()), step(wide, x.double()), strict=True):
-        if not expected.isnan().all():  # what evaluation has not derived yet
-            assert error(found.cpu(), expected) < 2e-4
+        assert error(found.cpu(), expected) < 2e-4
     with torch.no_grad():
         y = layer.eval()(x.cuda())
         assert error(y.cpu(), wide.eval()(x.double())) < 2e-4
@@ -71,8 +70,7 @@ def test_half(dtype: torch.dtype) -> None:
     layer = cl.DecorrelatedBatchNorm(64, 4).cuda()
     expected = step(copy.deepcopy(layer), x.cuda().float())
     for found, one in zip(step(layer, x.cuda()), expected, strict=True):
-        if not one.isnan().all():
-            assert error(found, one) < 4 * torch.finfo(dtype).eps
+        assert error(found, one) < 4 * torch.finfo(dtype).eps
 
 
 def test_a_large_mean_costs_no_accuracy() -> None:

@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.utils import parametrize, prune
 from torch.testing import assert_close
 
 from covlayers.functional import InvalidTypeError, InvalidValueError
@@ -12,7 +14,7 @@ from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.group_whitening import GroupWhitening
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.modules.norms.switchable_whitening import SwitchableWhitening
-from covlayers.surgery import convert_batchnorm, convert_sync
+from covlayers.surgery import convert_batchnorm, convert_sync, fold
 
 
 def network() -> nn.Sequential:
@@ -265,3 +267,97 @@ def test_torch_leaves_our_layers_alone() -> None:
 def test_a_pattern_that_picks_nothing_is_told_that_none_picks_all() -> None:
     with pytest.raises(InvalidValueError, match=r"got 'all'.*all of which None picks"):
         convert_batchnorm(nn.Sequential(nn.BatchNorm2d(4)), where="all")
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+def test_keeps_the_process_group() -> None:
+    group = dist.ProcessGroup(0, 1)
+    model = nn.Sequential(nn.SyncBatchNorm(8, process_group=group), nn.SyncBatchNorm(8))
+    assert convert_batchnorm(copy.copy(model))[0].sync is group
+    assert model[1].sync == "auto"
+    other = nn.Sequential(nn.SyncBatchNorm(8, process_group=group))
+    assert convert_batchnorm(other, sync=False)[0].sync is False
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_averages_that_were_told_to_stay(flag: bool) -> None:
+    bn = trained(nn.BatchNorm2d(8), 8, 8, 3, 3)
+    bn.track_running_stats = flag
+    norm = convert_batchnorm(copy.deepcopy(bn), group_size=1)
+    x = torch.randn(8, 8, 3, 3) + 1
+    for mode in (True, False):
+        assert_close(norm.train(mode)(x), bn.train(mode)(x))
+    assert_close(norm.running_mean, bn.running_mean)
+    assert_close(norm.running_cov.flatten(), bn.running_var)
+    assert norm.num_batches_tracked == bn.num_batches_tracked == 3 + flag
+
+
+@pytest.mark.parametrize("how", ["forward", "forward with kwargs", "pre", "backward"])
+def test_hooks_go_on(how: str) -> None:
+    model, seen = network(), []
+    watch = lambda module, *_: seen.append(type(module).__name__)
+    register = {
+        "forward": model[1].register_forward_hook,
+        "forward with kwargs": lambda hook: model[1].register_forward_hook(hook, with_kwargs=True),
+        "pre": model[1].register_forward_pre_hook,
+        "backward": model[1].register_full_backward_hook,
+    }
+    handle = register[how](watch)
+    model = convert_batchnorm(model, group_size=4)
+    model(torch.randn(4, 3, 12, 12)).sum().backward()
+    assert seen == ["DecorrelatedBatchNorm"]
+    handle.remove()
+    model(torch.randn(4, 3, 12, 12)).sum().backward()
+    assert len(seen) == 1
+
+
+class Doubled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+def pruned(bn: nn.Module) -> None:
+    prune.l1_unstructured(bn, "weight", 0.5)
+
+
+def parametrized(bn: nn.Module) -> None:
+    parametrize.register_parametrization(bn, "weight", Doubled())
+
+
+def frozen(bn: nn.Module) -> None:
+    bn.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [pruned, parametrized, frozen])
+def test_a_scale_stays_as_it_is(change) -> None:
+    model = network()
+    for p in model.parameters():
+        nn.init.normal_(p)
+    change(model[1])
+    model, x = trained(model, 4, 3, 12, 12).eval(), torch.randn(4, 3, 12, 12)
+    expected, parameters = model(x), [*model.parameters()]
+    model = convert_batchnorm(model, group_size=4)
+    assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
+    assert {*map(id, parameters)} == {*map(id, model.parameters())}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    weight = model[1].weight.detach().clone()
+    model.train()(x).square().sum().backward()
+    optimizer.step()
+    y = model.eval()(x)
+    if change is frozen:
+        assert torch.equal(model[1].weight, weight)
+    else:
+        assert not torch.equal(model[1].weight, weight)
+    if change is pruned:
+        assert model[1].weight.eq(0).sum() == 4
+    with torch.no_grad():
+        model(x)
+        assert_close(fold(model)(x), y, rtol=1e-3, atol=1e-3)
+
+
+def test_a_lazy_batchnorm_needs_its_channels() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.LazyBatchNorm2d())
+    with pytest.raises(InvalidValueError, match="run the model once"):
+        convert_batchnorm(model)
+    model(torch.randn(4, 3, 12, 12))
+    assert convert_batchnorm(model)[1].num_features == 8

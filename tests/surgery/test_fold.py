@@ -5,15 +5,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.testing import assert_close
 
 from covlayers.functional import UnsupportedError
 from covlayers.modules.norms.batchnorm import DecorrelatedBatchNorm, IterNorm
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.pca_norm import PCANorm
-from covlayers.surgery import ConditioningMonitor, fold
+from covlayers.surgery import ConditioningMonitor, convert_batchnorm, fold
 from covlayers.surgery.folding import PointwiseAffine
+from covlayers.surgery.neighbours import Tracer
 
 Norm = DecorrelatedBatchNorm
 
@@ -263,3 +264,122 @@ def test_without_running_statistics() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Norm(4, track_running_stats=False))
     with pytest.raises(UnsupportedError, match="track_running_stats=True, got '1' without"):
         fold(model)
+
+
+def test_hooks_of_a_layer_see_what_they_saw() -> None:
+    model, seen = trained(nn.Sequential(conv(8, 6, 3), Norm(6)), image).eval(), []
+    model[1].register_forward_hook(lambda module, args, y: seen.append((args[0], y)))
+    folded, x = fold(model), torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    (given, after), expected = seen
+    assert_close((given, after), expected, rtol=1e-4, atol=1e-4)
+
+
+class Encoder(nn.Module):
+    """Several ways through the same modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(8, 8, 3), Norm(8)
+        self.blocks = nn.Sequential(conv(8, 6, 1), Norm(6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks(self.encode(x).relu())
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x))
+
+
+class Apart(Encoder):
+    def embed(self, x: torch.Tensor, scaled: bool = False) -> torch.Tensor:
+        return self.conv(x) if scaled else 2 * self.conv(x)
+
+
+class NormAlone(Encoder):
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x)
+
+
+class ByIndex(Encoder):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks[0](self.encode(x))
+
+
+class ByLoop(Encoder):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        for part in list(self.children())[:1]:
+            x = part(x)
+        return x
+
+
+class Untraceable(Encoder):
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if x.mean() < 1e9 else x
+
+
+class Whole(Encoder):
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        x, target = batch
+        return (self(x) - target).square().mean() if target.sum() < 1e9 else x
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "pointwise"),
+    [
+        (Encoder, "encode", 0),
+        (Apart, "embed", 1),
+        (NormAlone, "normalise", 1),
+        (ByIndex, "features", 1),
+        (ByLoop, "features", 1),
+        (Untraceable, "embed", 1),
+        (Whole, "forward", 0),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_methods_are_the_same_functions(
+    kind: type[Encoder], method: str, pointwise: int, nested: bool
+) -> None:
+    model = trained(kind(), image).eval()
+    outer = fold(nn.Sequential(nn.ReLU(), model)) if nested else fold(model)
+    folded, x = outer[1] if nested else outer, torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    found, expected = getattr(folded, method)(x), getattr(model, method)(x)
+    assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert len(left(folded, PointwiseAffine)) == pointwise
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
+def test_a_quantiser_of_fx_graphs() -> None:
+    quantization = pytest.importorskip("torch.ao.quantization")
+    of_graphs = pytest.importorskip("torch.ao.quantization.quantize_fx")
+    layers = conv(8, 6, 3), Norm(6), nn.ReLU(), Norm(6), nn.ReLU(), conv(6, 4, 3, padding=1)
+    folded, x = fold(trained(nn.Sequential(*layers), image)), torch.randn(image)
+    assert left(folded, PointwiseAffine)
+    mapping = quantization.get_default_qconfig_mapping()
+    prepared = of_graphs.prepare_fx(copy.deepcopy(folded), mapping, (x,))
+    prepared(x)
+    quantised, expected = of_graphs.convert_fx(prepared)(x), folded(x)
+    # Measured: 0.01 of the largest value, by 8 bits.
+    assert (quantised - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao is deprecated
+def test_fuse_model() -> None:
+    models = pytest.importorskip("torchvision.models.quantization")
+    model = convert_batchnorm(models.resnet18(quantize=False), group_size=16)
+    model(torch.randn(8, 3, 64, 64))
+    x = torch.randn(2, 3, 64, 64)
+    folded, expected = fold(model), model.eval()(x)
+    assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
+    folded.fuse_model()
+    assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
+    assert not left(folded, nn.BatchNorm2d)
+
+
+def test_a_graph_module() -> None:
+    """Its methods are from generated code."""
+    model = trained(nn.Sequential(conv(8, 6, 3), Norm(6)), image).eval()
+    traced = fx.GraphModule(model, Tracer().trace(model))
+    folded, x = fold(traced), torch.randn(image)
+    assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    assert not left(folded, PointwiseAffine)

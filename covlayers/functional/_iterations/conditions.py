@@ -18,7 +18,7 @@ def fits(*matrices: Tensor, largest: int = tuning.LARGEST_ON_CHIP) -> bool:
 
     They want float32 matrices of at least two rows on an NVIDIA GPU with tensor cores for it
     (compute capability 8.0, Ampere, or later) and Triton. Compiled for 8.0 to 12.0, a matrix of 64
-    takes at most 64 KB of shared memory, which every such GPU has; one of 128 would take 256 KB or
+    takes at most 80 KB of shared memory, which every such GPU has; one of 128 would take 256 KB or
     more, which none has, so a kernel for larger ones goes through memory.
 
     A derivative through the steps, in either mode, and an exported graph need the plain lines.

@@ -11,7 +11,7 @@ from covlayers.functional._base.function import compiling, transformed
 from covlayers.functional._base.linalg import symmetric
 from covlayers.functional._base.tensors import check_same, no_autocast
 from covlayers.functional._batch.weighted_moments import ROUNDING
-from covlayers.modules._derived_buffers import DerivedBuffers
+from covlayers.modules._derived_matrices import DerivedMatrices
 from covlayers.modules._factory import Factory, check_factory
 from covlayers.modules.data._observations import (
     Features,
@@ -23,7 +23,7 @@ from covlayers.modules.data._observations import (
 )
 
 
-class DataStatistics(DerivedBuffers):
+class DataStatistics(DerivedMatrices):
     """Mean and covariance of observations: samples ``(N, *)``, or the patches of images."""
 
     mean: Tensor
@@ -115,7 +115,7 @@ class DataStatistics(DerivedBuffers):
             self.mean, self.covariance = mean, covariance
             self.num_samples = torch.full_like(self.num_samples, known + len(rows))
             self._fitted = True
-        self.outdate()
+            self._own = self.sources()
 
     def adopt(self, features: Features) -> None:
         """Take these features from now on; raise if they do not suit."""

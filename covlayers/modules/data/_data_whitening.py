@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Unpack
 
-import torch
 from torch import Tensor
 
 from covlayers import functional as F
@@ -15,6 +14,7 @@ from covlayers.functional._batch.memory_layout import like_format
 from covlayers.functional.core import Method
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.whitening_kinds import whitening
+from covlayers.modules._derived_matrices import Kept, Options
 from covlayers.modules._factory import Factory
 from covlayers.modules._made_once import regularized_in_float64
 from covlayers.modules._outweighing_eps import lacks
@@ -47,11 +47,10 @@ class DataWhitening(DataStatistics):
     The two matrices are derived from the covariance when that has changed, and kept.
     """
 
+    may_wait = True
     remedies = "a shrinkage, a larger eps or more data"  # for a singular covariance
     eps: float = in_range(0)
     shrinkage: float | None = in_range(0, 1, optional=True)
-    whitening_matrix: Tensor  # W, (K, D)
-    coloring_matrix: Tensor  # its right inverse, (D, K)
 
     def __init__(
         self,
@@ -76,15 +75,10 @@ class DataWhitening(DataStatistics):
         self._warned = False
         if self.num_features is not None:
             self.adopt(self.num_features)
-        D = len(self.mean)
-        K = D if n_components is None else n_components
-        for name, shape in {"whitening_matrix": (K, D), "coloring_matrix": (D, K)}.items():
-            zeros = torch.zeros(shape, **factory)
-            self.register_buffer(name, zeros, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whiten ``(N, *)``."""
-        W, _ = self.matrices()
+        W, _ = self._current()
         shape = observation_shape("x", x, self.patch_size)
         check_features("x", x, shape, "num_features", self._features)
         return like_format(self._whiten(x, W=W), x)
@@ -96,7 +90,7 @@ class DataWhitening(DataStatistics):
             InvalidValueError: before ``fit``, or if ``y`` has not the shape of whitened data.
             InvalidTypeError: if ``y`` is not a real floating tensor.
         """
-        _, C = self.matrices()
+        _, C = self._current()
         shape = observation_shape("y", y, self._white_side)
         if self.n_components is None:
             check_features("y", y, shape, "num_features", self._features)
@@ -119,17 +113,29 @@ class DataWhitening(DataStatistics):
     def matrices(self) -> tuple[Tensor, Tensor]:
         r"""Copies of :math:`W`, of shape :math:`(K, D)`, and its right inverse :math:`(D, K)`.
 
-        The layer computes them when the covariance has changed. A graph of ``torch.compile``
-        computes them at each call from ``partial_fit`` to the next call outside of a graph.
+        The layer computes them when mean or covariance have other values than before. A graph of
+        ``torch.compile`` does so at each call, until a call outside of it keeps the result.
 
         Raises:
             InvalidValueError: before ``fit``.
         """
-        if not self.refresh():
+        W, C = self._current()
+        return W.clone(), C.clone()
+
+    @property
+    def whitening_matrix(self) -> Tensor:
+        """The first of :meth:`matrices`."""
+        return self.matrices()[0]
+
+    @property
+    def coloring_matrix(self) -> Tensor:
+        """The second of :meth:`matrices`."""
+        return self.matrices()[1]
+
+    def _current(self) -> tuple[Tensor, ...]:
+        if self._kept is None:
             self._check_fitted()
-            return self._matrices(self.covariance, self.mean)
-        # Copies, as nothing that happens to the buffers may touch a pending backward pass.
-        return self.whitening_matrix.clone(), self.coloring_matrix.clone()
+        return self.current()
 
     @property
     def _white_side(self) -> int | None:
@@ -164,13 +170,19 @@ class DataWhitening(DataStatistics):
             )
         super().adopt(features)
 
-    def derive(self) -> None:
+    @full_precision
+    def derive(self, options: Options, *sources: Tensor) -> tuple[Tensor, ...]:
+        cov, mean, _ = sources
+        A = regularized_in_float64(cov, mean, *options)
+        W = self._whitening(A)[: self.n_components]
+        return W.to(cov.dtype), (A @ W.mT).to(cov.dtype)
+
+    def keep(self, sources: tuple[Tensor, ...]) -> Kept:
         self._check_fitted()
         self._check_scarcity(int(self.num_samples))
-        self.whitening_matrix, self.coloring_matrix = self._matrices(
-            self.covariance.clone(), self.mean
-        )
-        self._check_rank()
+        kept = super().keep(sources)
+        self._check_rank(kept.matrices[0])
+        return kept
 
     def _check_fitted(self) -> None:
         if not self.derivable():
@@ -178,12 +190,6 @@ class DataWhitening(DataStatistics):
                 f"{type(self).__name__} must be fitted to data first, got none yet; call fit(x), "
                 "or partial_fit(x) for each batch."
             )
-
-    @full_precision
-    def _matrices(self, cov: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        A = regularized_in_float64(cov, mean, self.eps, self.shrinkage)
-        W = self._whitening(A)[: self.n_components]
-        return W.to(cov.dtype), (A @ W.mT).to(cov.dtype)
 
     def _check_scarcity(self, samples: int) -> None:
         D = len(self.mean)
@@ -194,9 +200,9 @@ class DataWhitening(DataStatistics):
                 f"eps={self.eps} alone bounds its inverse. Take {self.remedies}."
             )
 
-    def _check_rank(self) -> None:
+    def _check_rank(self, W: Tensor) -> None:
         if not self._warned and self.shrinkage is None:
-            what = lacks(self.whitening_matrix, self.covariance.diagonal(), self.eps)
+            what = lacks(W, self.covariance.diagonal(), self.eps)
             if what:
                 self._warn(what)
 
@@ -204,7 +210,7 @@ class DataWhitening(DataStatistics):
         """Once for a layer."""
         if not self._warned:
             self._warned = True
-            warnings.warn(f"{type(self).__name__} has {what}", stacklevel=7)
+            warnings.warn(f"{type(self).__name__} has {what}", stacklevel=6)
 
     def extra_repr(self) -> str:
         """The options."""

@@ -20,9 +20,9 @@ class ZCAWhitening(DataWhitening):
 
     This is a transform of data, not a layer to train. Only ``fit``, ``partial_fit`` and checkpoints
     change the statistics, and gradients flow to the input. Half inputs are computed in float32, and
-    the output has the dtype of the input. The layer computes the matrices once and keeps them until
-    the covariance changes, by an assignment in place too. A graph of ``torch.compile`` notices a
-    change by hand at the next call outside of the graph.
+    the output has the dtype of the input. The layer computes the matrices once and keeps them while
+    mean and covariance have the same values, whoever wrote them, and how. A graph of
+    ``torch.compile`` compares them too.
 
     Args:
         num_features: number :math:`D \ge 1` of features, or their shape, for instance

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from covlayers import functional as F
-from covlayers.functional.core import Method
+from covlayers.functional.core import Method, SpectralMethod
 from covlayers.functional.matrix_functions import check_cell
 from covlayers.functional.rule import Backward
 from covlayers.functional.whitening_kinds import whitening
@@ -26,8 +26,9 @@ class DecorrelatedBatchNorm(CovarianceNorm):
 
     For the backward pass one function keeps the input and small matrices only. Half inputs are
     computed in float32, and the output has the dtype of the input. In evaluation the layer computes
-    the matrix once and keeps it until the running covariance changes, by training, by a checkpoint
-    or in place. A graph of ``torch.compile`` notices a change by hand at the next ``eval()``.
+    the matrix once and keeps it while the running averages have the same values, whoever wrote
+    them, and how. A graph of ``torch.compile`` compares them too. On an accelerator, where the host
+    does not wait for a comparison, each pass computes the matrix; :func:`fold` leaves none.
 
     A batch that is empty or not finite leaves the running averages as they were. So does a forward
     pass that raises.
@@ -44,7 +45,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
             over all batches since the last reset.
         affine: whether to learn a scale :math:`\gamma` and a shift :math:`\beta` for each channel.
         track_running_stats: whether to keep running averages. A layer without them takes the
-            statistics of the batch in evaluation too.
+            statistics of the batch in evaluation too. Set later, it says whether the averages move,
+            as in torch.
         group_size: channels :math:`c` per group, in place of ``num_groups``; must divide
             ``num_features``.
         kind: ``"zca"``, ``"pca"``, ``"cholesky"``, ``"zca_cor"`` or ``"pca_cor"``, see
@@ -120,6 +122,8 @@ class DecorrelatedBatchNorm(CovarianceNorm):
         cell = check_cell((), method, backward)
         # "auto" stays a word, as the Cholesky kind takes no method at all
         self.method, self.backward = (method if method == "auto" else cell[0]), cell[1]
+        # An eigendecomposition makes the host wait more than a comparison does.
+        self.may_wait = kind.startswith("pca") or isinstance(cell[0], SpectralMethod)
 
     def extra_repr(self) -> str:
         """The options, method and rule as objects."""

@@ -55,6 +55,8 @@ class PCANorm(CovarianceNorm):
         :cite:t:`wang2019backpropagation`; :cite:t:`wang2021robust`.
     """
 
+    may_wait = True  # as an eigendecomposition does
+
     def __init__(
         self,
         num_features: int,

@@ -82,7 +82,7 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
 
     def reset_running_stats(self) -> None:
         """Forget the running averages: mean zero, covariance the identity."""
-        if self.track_running_stats:
+        if self.has_averages:
             self.running_mean.zero_()
             self.running_cov.copy_(identity_like(self.running_cov))
             self.num_batches_tracked.zero_()
@@ -93,9 +93,14 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
         super().reset_parameters()
 
     @property
+    def has_averages(self) -> bool:
+        """Whether there are running averages; ``track_running_stats`` says whether they move."""
+        return self._buffers["running_mean"] is not None
+
+    @property
     def uses_batch(self) -> bool:
         """Whether the statistics of the batch count now, and not the running ones."""
-        return not self.track_running_stats or (self.training and not self.frozen)
+        return not self.has_averages or (self.training and not self.frozen)
 
     def batch_group(self, x: Tensor) -> str | None:
         """The name of the process group over which the statistics of ``x`` go, None for none.
@@ -146,7 +151,7 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
                 return
             if not self._looked:
                 self._looked = look(self, self.eps, cov.diagonal(dim1=-2, dim2=-1))
-        if not self.track_running_stats:
+        if not (self.track_running_stats and self.has_averages):
             return
         running = self.running_mean, self.running_cov, self.num_batches_tracked
         if not (isinstance(count, int) and readable(cov)):
