@@ -25,21 +25,22 @@ LINKED = 64
 costs a step of a small root 9 us of 150 on a CPU. ``python -m benchmarks.overhead``"""
 
 LARGEST_ON_CHIP = 64
-"""The largest matrix that a Triton kernel holds: it takes up to 80 KB of shared memory, which every GPU
-since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``"""
+"""The largest matrix that a Triton kernel holds: it takes at most 80 KB of shared memory, which every
+GPU since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``
+"""
 
 LARGEST_GROUP = 256
 """The most channels of a group that the kernels of a batch take, four blocks of 64 to a side of its
-covariance. Not measured yet: no GPU was at hand."""
+covariance. Not measured yet."""
 
 PROGRAMS = 256
 """How many programs of a kernel share the positions of a batch, which is two for each
 multiprocessor of an H200; their sums are added up by a second kernel, whose time grows with it. Not
-measured yet: no GPU was at hand."""
+measured yet."""
 
 MOST_POSITIONS = 2**12
 """Up to this many positions one program sums a tile of a covariance on a GPU by itself; with more,
-a library's product splits the sum. Not measured yet: no GPU was at hand."""
+a library's product splits the sum. Not measured yet."""
 
 FEW_POSITIONS = 256
 """With at most this many positions, samples are joined by a copy, and one product replaces a
@@ -69,7 +70,7 @@ TEAMS_AT_ONCE = 4
 BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 32, 4, 3
 """The sides of a block of a result, the depth of a block of a factor, the warps of a program, and
 the blocks that are on their way to it. More warps share such a block badly: on an H200 eight took
-1.4 times as long as four, at a depth of 16. The rest is not measured yet, no GPU was at hand."""
+1.4 times as long as four, at a depth of 16. The rest is not measured yet."""
 
 DEPTH_ALONE = 16
 """The depth where one program has a matrix to itself: a compiler unrolls all its blocks."""
