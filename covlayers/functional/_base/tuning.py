@@ -25,9 +25,9 @@ LINKED = 64
 costs a step of a small root 9 us of 150 on a CPU. ``python -m benchmarks.overhead``"""
 
 LARGEST_ON_CHIP = 64
-"""The largest matrix that a Triton kernel holds: it takes at most 80 KB of shared memory, which every
-GPU since Ampere has; a matrix of 128 would take 256 KB, which none has. ``python -m benchmarks.run``
-"""
+"""The largest matrix that a Triton kernel holds: it takes at most 80 KB of shared memory, which
+every GPU since Ampere has; one of 128 would take 256 KB, which none has.
+``python -m benchmarks.run``"""
 
 LARGEST_GROUP = 256
 """The most channels of a group that the kernels of a batch take, four blocks of 64 to a side of its
