@@ -33,7 +33,7 @@ def rows_of(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         cells = [
             f"`{row['model'].partition('.')[2]}`",
-            " × ".join(map(str, row["input"])),
+            size(row["input"]),
             share(row, "converted"),
             row.get("head", ""),
             word(row, "trained"),
@@ -51,12 +51,19 @@ def rows_of(rows: list[dict[str, Any]]) -> str:
     return "\n\n".join([table(HEADINGS, body, words=len(HEADINGS)), "\n".join(marks)]).strip()
 
 
+def size(shape: list[int]) -> str:
+    """Pixels of a side, and how many images a clip has."""
+    *frames, height, width = shape
+    side = f"{width}²" if height == width else f"{height}×{width}"
+    return "×".join([*map(str, frames), side])
+
+
 def share(row: Mapping[str, Any], what: str) -> str:
     """So many of so many BatchNorms, empty where it was not tried."""
     if what not in row:
         return ""
     done, total = row[what]
-    return f"{done} of {total}" if total else "none there"
+    return f"{done} of {total}" if total else "none"
 
 
 def word(row: Mapping[str, Any], what: str) -> str:

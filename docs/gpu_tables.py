@@ -28,21 +28,27 @@ def gpu(results: Results) -> str:
 def promises(rows: list[Row]) -> str:
     """Every promise, kept or not."""
     return table(
-        ("", "", "against", "of its", "promised", "measured", ""),
+        ("", "", "promised", "measured", ""),
         (
             (
                 row["case"],
                 row["what"],
-                row["against"] or "",
-                FIGURES[row["figure"]],
-                f"{'≥' if row['at_least'] else '≤'} {row['bound']:g}",
+                promised(row),
                 number(row["measured"]),
                 VERDICTS[row["holds"]],
             )
             for row in rows
         ),
-        words=4,
+        words=3,
     )
+
+
+def promised(row: Row) -> str:
+    """The bound, and of what."""
+    bound = f"{'≥' if row['at_least'] else '≤'} {row['bound']:g}"
+    if row["against"] is None:
+        return f"{bound} {FIGURES[row['figure']]}"
+    return f"{bound} of the {FIGURES[row['figure']]} of {row['against']}"
 
 
 def figures(rows: list[Row], errors: Mapping[str, str]) -> str:

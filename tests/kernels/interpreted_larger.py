@@ -68,6 +68,10 @@ def main() -> None:
         A[2] = torch.eye(n)
         A[2, 0, 0] = -0.5
         A[3] = torch.nan
+        B = torch.stack([-torch.eye(n), torch.zeros(n, n)])
+        B[1, 0, 1] = B[1, 1, 0] = 1  # no entry of the diagonal is positive
+        for X in launch.launch_roots(B, MINIMAX, True, True, True):
+            records.append((f"negative, n={n}", float((~torch.isnan(X)).sum()), 0.0))
         kernels = launch.launch_roots(A, MINIMAX, True, True, True)
         for kernel, twin in zip(kernels, plain.roots(A, MINIMAX, True, True, True), strict=True):
             nan = torch.isnan(twin).all((-2, -1))

@@ -22,7 +22,8 @@ def launch(
     Triton compiles a kernel for constants and options, for the dtype of each tensor and whether its
     memory is aligned to 16 bytes, and for the type of each number, whether it is 1 and whether 16
     divides it. It asks for all of that at each launch, which is most of the time of one. Here a
-    compiled kernel is found by it at once, by the numbers themselves: a layer has few of them.
+    compiled kernel is found by it at once, by the numbers themselves: a layer has few of them. What
+    is changed of a kernel or of Triton's options after its first launch has no effect.
 
     Args:
         kernel: the kernel.
@@ -44,8 +45,8 @@ def launch(
         return None
     compiled = kernel[grid](*tensors, *numbers, **constants)
     if compiled is not None:  # as in the interpreter
-        if len(_compiled) == _MOST:
-            _compiled.clear()
+        if len(_compiled) >= _MOST:
+            _compiled.pop(next(iter(_compiled)))  # the oldest
         names = kernel.arg_names[len(tensors) + len(numbers) :]
         _compiled[key] = compiled[(*grid, 1, 1)[:3]], [constants[name] for name in names]
     return None

@@ -203,11 +203,11 @@ def _raised(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 @lru_cache(maxsize=2**10)
 def run_length(M: int, *strides: tuple[int, ...]) -> int:
-    """How many of ``M`` positions one read may take, a power of two up to 16.
+    """How many of ``M`` positions one read may take, a power of two up to 8.
 
     From each multiple of it on they are neighbours in memory, by the strides of every tensor
-    ``(N, C, M)``: 16 bytes, which are the most that a GPU reads at once, of the smallest dtype.
+    ``(N, C, M)``. A GPU reads 16 bytes at once at most, 8 numbers of half precision.
     """
     if any(along != 1 for *_, along in strides):
         return 1
-    return math.gcd(16, M, *(step for others in strides for step in others[:-1]))
+    return math.gcd(8, M, *(step for others in strides for step in others[:-1]))

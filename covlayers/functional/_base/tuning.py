@@ -64,8 +64,10 @@ of the channels, or more so by up to four digits. With steep spectra and more po
 LARGEST_OF_TEAM = 512
 """The largest matrix that a team of programs takes, which share its blocks out."""
 
-TEAMS_AT_ONCE = 4
-"""How many teams a GPU holds at least, one program to a multiprocessor: that bounds their size."""
+TEAMS_AT_ONCE = 8
+"""How many teams a GPU holds at least, one program to a multiprocessor: that bounds their size. As
+many launches at once leave room for a whole team; a GPU of which a process has an eighth or less,
+by a green context, does not."""
 
 BLOCK_SIZE, BLOCK_DEPTH, BLOCK_WARPS, BLOCK_STAGES = 64, 32, 4, 3
 """The sides of a block of a result, the depth of a block of a factor, the warps of a program, and
@@ -76,5 +78,5 @@ DEPTH_ALONE = 16
 """The depth where one program has a matrix to itself: a compiler unrolls all its blocks."""
 
 MENDERS = 64
-"""How many programs look for matrices whose root has to be mended, each with a memory of five
+"""How many programs look for matrices whose root has to be mended, each with a memory of six
 matrices. Where there are none they read one number of each matrix."""

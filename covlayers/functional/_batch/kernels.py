@@ -37,7 +37,8 @@ class Kernels(NamedTuple):
         self, x: Tensor, mean: Tensor, W: Tensor, weight: Tensor | None, bias: Tensor | None
     ) -> Tensor:
         """The output."""
-        y: Tensor = affine(x, W.contiguous(), mean, weight, bias)
+        vectors = dense(mean), dense(weight), dense(bias)
+        y: Tensor = affine(x, W.contiguous(), *vectors)
         return y
 
     def gradient_sums(
@@ -53,7 +54,8 @@ class Kernels(NamedTuple):
 
         If ``symmetric``, the last with its transpose added.
         """
-        sums = batch_gradient_sums(grad, x, mean, W.contiguous(), weight, symmetric)
+        known = dense(mean), W.contiguous(), dense(weight)
+        sums = batch_gradient_sums(grad, x, *known, symmetric)
         return (grad, x), *sums
 
     def gradient(
@@ -67,7 +69,11 @@ class Kernels(NamedTuple):
         share: float,
     ) -> Tensor:
         """The gradient for ``x``, from twice the covariance's and the ``share`` of a position."""
-        gx: Tensor = features_gradient(
-            *factors, W.contiguous(), weight, mean, gsum, gcov.contiguous(), share
-        )
+        known = W.contiguous(), dense(weight), dense(mean), dense(gsum), gcov.contiguous()
+        gx: Tensor = features_gradient(*factors, *known, share)
         return gx
+
+
+def dense(vector: Tensor | None) -> Tensor | None:
+    """One whose numbers are neighbours, as the kernels read it; a scale may be expanded."""
+    return None if vector is None else vector.contiguous()

@@ -9,6 +9,8 @@ Each belongs to one program, padded with zeros to a square of ``SIZE``, and stay
 import triton
 import triton.language as tl
 
+from covlayers.functional._iterations.tile import dot
+
 STEP = tl.constexpr(16)
 """How much of a sum is taken at a time: the less, the fewer registers."""
 
@@ -45,5 +47,5 @@ def times(A_pointer, B_pointer, n, SIZE: tl.constexpr, PRECISION: tl.constexpr):
     for start in range(0, n, STEP):
         A = tl.load(A_pointer + k[:, None] * SIZE + (start + some)[None, :])
         B = tl.load(B_pointer + (start + some)[:, None] * SIZE + k[None, :])
-        product += tl.dot(A, B, input_precision=PRECISION)
+        product = dot(A, B, PRECISION, product)
     return product

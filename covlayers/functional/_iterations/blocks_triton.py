@@ -1,7 +1,7 @@
-r"""Blocks of matrices in memory: what the kernels for :math:`n > 64` share.
+r"""Blocks of matrices in memory: what the kernels share that keep no matrix on chip.
 
 A matrix is ``n²`` numbers in a row; what a block has beyond it is zero. A matrix that a program
-writes and then reads again stays in the cache of the GPU, and ``tl.debug_barrier`` parts the two.
+writes and then reads again stays in the cache of the GPU; :mod:`~.team_triton` parts the two.
 
 The size of a matrix is known when a kernel is compiled: where blocks fill it, none is masked.
 """
@@ -36,6 +36,7 @@ def load_symmetric_part(
 ):
     """A block of the symmetric part of a matrix with strides of its own."""
     rows, columns, inside = block_places(row, column, n, ROWS, COLUMNS)
+    rows, columns = rows.to(tl.int64), columns.to(tl.int64)  # any strides
     here = tl.load(matrix + (rows * row_stride + columns * column_stride), mask=inside, other=0.0)
     there = tl.load(matrix + (columns * row_stride + rows * column_stride), mask=inside, other=0.0)
     return 0.5 * (here + there)

@@ -39,6 +39,7 @@ def two_tiles(A_pointer, strides, row, column, n, TILE: tl.constexpr):
     rows = (row * TILE + tl.arange(0, TILE))[:, None]
     columns = (column * TILE + tl.arange(0, TILE))[None, :]
     inside = (rows < n) & (columns < n)
-    A = tl.load(A_pointer + rows * strides[1] + columns * strides[2], mask=inside, other=0.0)
-    mirror = tl.load(A_pointer + columns * strides[1] + rows * strides[2], mask=inside, other=0.0)
+    i, j = rows.to(tl.int64), columns.to(tl.int64)  # any strides
+    A = tl.load(A_pointer + i * strides[1] + j * strides[2], mask=inside, other=0.0)
+    mirror = tl.load(A_pointer + j * strides[1] + i * strides[2], mask=inside, other=0.0)
     return A, mirror, rows * n + columns, inside

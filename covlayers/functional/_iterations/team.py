@@ -26,8 +26,6 @@ def launch_roots_by_team(
     """The wanted roots, the root first."""
     Y, Z = (torch.empty_like(A) if wanted else None for wanted in (root, inverse_root))
     steps, quintic = len(coefficients) // 3, tight or any(coefficients[2::3])
-    if steps == 1:  # the last one has no products but those with Q
-        coefficients, steps = (*coefficients, 1.0, 0.0, 0.0), 2
     flags = steps, tight, quintic, root, inverse_root
     numbers = tuple(coefficients), *limit_of_last(A.shape[-1], mended)
     _launch(roots_by_team, (A, Y, Z), A.new_empty(5, *A.shape), (*numbers, *flags))

@@ -14,6 +14,7 @@ import triton.language as tl
 
 from covlayers.functional._iterations.blocks_triton import largest_on_diagonal
 from covlayers.functional._iterations.team_triton import (
+    inner_product,
     join,
     write_product,
     write_sum,
@@ -114,9 +115,12 @@ def write_roots(
         write_sum(Y, Z, team, TEAM, n, SIZE, q / scale, W, r, p)
     else:
         write_sum(Y, Z, team, TEAM, n, SIZE, q, gamma=p)
+    size_of_W = 0.0
+    if STEPS == 1:  # its W is the first, and its Q is Z
+        write_sum(Y, W, team, TEAM, n, SIZE, 1 / scale, gamma=-center)
+        size_of_W = inner_product(W, W, n, SIZE)
     write_product(Y, Z, V, team, TEAM, n, SIZE, DEPTH, PRECISION, alpha=1 / scale)
     Y, V = V, Y
-    size_of_W = 0.0
     for k in range(1, STEPS):
         p = entry(coefficients, k, STEPS, 0)
         q = entry(coefficients, k, STEPS, 1)
@@ -131,12 +135,26 @@ def write_roots(
             write_product(Q, Z, V, team, TEAM, n, SIZE, DEPTH, PRECISION)
             Y, Z, W, V = W, V, Y, Z
     root = 1.0
-    if TIGHT:  # an eigenvalue that has left [0, 1] was negative
+    if TIGHT:  # an eigenvalue that has left [0, 1] was negative, as is all without a diagonal
         root = tl.sqrt(largest) * tl.sqrt(scale)
-        root = tl.where(size_of_W <= limit, root, float("nan"))
+        bounded = (size_of_W <= limit) & (total < float("inf"))
+        root = tl.where(bounded, root, float("nan"))
+    Y_out, Z_out = root_pointer, inverse_root_pointer
     if ROOT:
-        Y_out = root_pointer + start
-        write_product(Y, Q, Y_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, root)
+        Y_out += start
     if INVERSE_ROOT:
-        Z_out = inverse_root_pointer + start
-        write_product(Q, Z, Z_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, 1 / root)
+        Z_out += start
+    if STEPS == 1:
+        if ROOT:
+            write_symmetric_part(Y, n, 1, Y_out, 1 / root, team, TEAM, n, SIZE)
+        if INVERSE_ROOT:
+            write_symmetric_part(Z, n, 1, Z_out, root, team, TEAM, n, SIZE)
+    else:
+        if ROOT:
+            write_product(
+                Y, Q, Y_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, root, MEET=False
+            )
+        if INVERSE_ROOT:
+            write_product(
+                Q, Z, Z_out, team, TEAM, n, SIZE, DEPTH, PRECISION, True, 1 / root, MEET=False
+            )

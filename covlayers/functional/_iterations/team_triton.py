@@ -5,7 +5,8 @@ reads what others have written. The matrices of a team stay in the cache of the 
 
 Members are numbered as they start. A team whose members have all started needs nobody else, and
 ends; it leaves room for the members that the youngest team waits for. So no team waits for ever
-where a GPU holds one team at a time, and the launch sees to that.
+where there is room for a team beside the youngest one of every launch that runs at the same time:
+``tuning.TEAMS_AT_ONCE`` sees to that.
 """
 
 # Triton has no types.

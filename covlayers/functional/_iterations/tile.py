@@ -38,7 +38,7 @@ def load(pointer, n, SIZE: tl.constexpr):
 def load_strided(pointer, strides, n, SIZE: tl.constexpr):
     """The program's matrix, padded, from a batch with ``strides``: of it, of rows, of columns."""
     rows, columns, inside = place(n, SIZE)
-    offsets = rows * strides[1] + columns * strides[2]
+    offsets = rows.to(tl.int64) * strides[1] + columns.to(tl.int64) * strides[2]
     start = tl.program_id(0).to(tl.int64) * strides[0]
     return tl.load(pointer + start + offsets, mask=inside, other=0.0)
 
@@ -81,7 +81,8 @@ def dot(A, B, PRECISION: tl.constexpr, addend=None):
     """``A B + addend`` with float32 accuracy, of three products on the tensor cores.
 
     Triton's own ``tf32x3`` also looks for NaN between the products, which takes longer than they
-    do. Here what is not finite makes the low part NaN, and so the result.
+    do. Here what is not finite makes the low part NaN, and so the result; so do the last finite
+    numbers, from 3.402e38 on, whose high part is rounded to infinity.
     """
     if PRECISION == "tf32x3":
         A_high, B_high = high_part(A), high_part(B)
