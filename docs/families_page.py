@@ -37,7 +37,7 @@ def rows_of(rows: list[dict[str, Any]]) -> str:
             share(row, "converted"),
             row.get("head", ""),
             word(row, "trained"),
-            share(row, "folded"),
+            share(row, "folded").partition(" ")[0],
             word(row, "exported"),
         ]
         for outcome in ("refused", "fault"):
