@@ -46,8 +46,8 @@ def test_tables(page: ModuleType, tmp_path: Path) -> None:
         {"model": "timm.b", "input": [64, 64], "converted": [0, 0], "refused": "No maps."},
     ]
     assert page.rows_of(rows).splitlines()[2:] == [
-        "| `a` | 64 × 64 | 3 of 3 | around | yes | 2 | no |",
-        "| `b` | 64 × 64 | none there | refused¹ | – | – | – |",
+        "| `a` | 64² | 3 of 3 | around | yes | 2 | no |",
+        "| `b` | 64² | none | refused¹ | – | – | – |",
         "",
         "1. No maps.",
     ]
