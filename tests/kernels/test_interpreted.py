@@ -13,7 +13,7 @@ pytest.importorskip("triton")  # torch brings it on Linux only
 PROGRAMS = {
     "interpreted": 300,
     "interpreted_larger": 40,
-    "interpreted_teams": 5,
+    "interpreted_teams": 4,
     "interpreted_published": 150,
     "interpreted_mending": 120,
     "interpreted_symmetric_part": 70,

@@ -76,7 +76,7 @@ class Products:
         layout = self.layout
         g, z = layout.split(full(grad)), layout.centered(full(x), layout.column(mean, W.dtype))
         gV = layout.total(g.bmm(z.mT))
-        gsum = layout.total(g.sum(-1, keepdim=True)).flatten()
+        gsum = layout.total(g.sum(-1, keepdim=True)).reshape(-1)
         gweight = None if weight is None else (gV * W).sum(-1).reshape(-1)
         gW = gV if weight is None else layout.column(weight, W.dtype) * gV
         return (g, z), gsum, gweight, gW + gW.mT if symmetric else gW

@@ -29,7 +29,7 @@ def means(
     CENTER: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
-    RUN: tl.constexpr,
+    RUN: tl.constexpr = 1,
 ):
     """Of the channels over their positions; zeros without ``CENTER``."""
     sums = tl.zeros((TILE,), tl.float32)
@@ -43,7 +43,7 @@ def means(
 
 
 @triton.jit
-def less_mean(pointer, rows, columns, mean, c_stride, m_stride, C, M, RUN: tl.constexpr):
+def less_mean(pointer, rows, columns, mean, c_stride, m_stride, C, M, RUN: tl.constexpr = 1):
     """Features less the means of their channels, zero outside."""
     tile = block(pointer, rows, columns, c_stride, m_stride, C, M, RUN)
     return tl.where(columns[None, :] < M, tile - mean[:, None], 0.0)
