@@ -120,6 +120,7 @@ def setup(app: Sphinx) -> None:
     import atlas_page
     import families_page
     import llms_txt
+    import onnx_page
     import performance_page
     import reliability_page
     import rule_figures
@@ -131,6 +132,7 @@ def setup(app: Sphinx) -> None:
     rule_figures.draw(generated)
     atlas_page.write(RESULTS, generated / "atlas")
     families_page.write(generated / "families")
+    onnx_page.write(generated / "onnx")
     performance_page.write(RESULTS, generated / "performance")
     reliability_page.write(generated / "reliability")
     stability_page.write(generated / "stability")

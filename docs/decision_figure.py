@@ -57,7 +57,7 @@ STEPS = (
         words("exact, equal eigenvalues included"),
     ),
     Step(
-        "A GPU, a CUDA graph, or ONNX?",
+        "A GPU, or a CUDA graph?",
         "PolarExpress() and Smith()",
         errors("invsqrtm", "polar_express", "smith"),
     ),

@@ -18,6 +18,7 @@ from torch import Tensor
 from covlayers.functional._base.decomposition import decompose
 from covlayers.functional._base.function import compiling, differentiable, in_forward_mode
 from covlayers.functional._base.linalg import identity_like, nonzero, symmetric
+from covlayers.functional._base.onnx_export import exporting_to_onnx
 from covlayers.functional.backwards.autograd import Autograd
 from covlayers.functional.by_products import Products, by_products
 from covlayers.functional.centered_product import centered, centered_product, few_positions
@@ -161,8 +162,9 @@ def by_positions(x: Tensor, share: float | Tensor, base: float | Tensor, wanted:
         if by_kernels:
             return by_products(x, products, base, *wanted[1:], lambda x: wanted(x, 1.0, base))
     # A tangent may be differentiated again, as the steps of a matrix can be. The compiler fixes the
-    # batch size where it traces the derivative of the steps on eigenvalues.
-    traced = compiling() and isinstance(wanted.cell.rule, Autograd)
+    # batch size where it traces the derivative of the steps on eigenvalues. ONNX has no
+    # eigendecomposition.
+    traced = compiling() and (isinstance(wanted.cell.rule, Autograd) or exporting_to_onnx(x))
     if traced or in_forward_mode() or x.shape[-2] == 0:
         return wanted(x, share, base)
     Y: Tensor = _by_positions(x, share, base, wanted)[0]

@@ -9,6 +9,7 @@ from torch import Tensor
 from covlayers.functional._base.errors import ConvergenceError, LinAlgError
 from covlayers.functional._base.function import compiling, readable
 from covlayers.functional._base.linalg import BEYOND_ROUNDING, identity_like, largest, rounding_of
+from covlayers.functional._base.onnx_export import refuse_onnx
 
 
 class Spectrum(NamedTuple):
@@ -72,6 +73,8 @@ def _checked(A: Tensor, spectrum: Spectrum | None) -> Spectrum:
 
 def _finite_ones(A: Tensor) -> Spectrum:
     """The spectra of the matrices that are finite, NaN for the others."""
+    if compiling():
+        refuse_onnx(A, "an eigendecomposition")
     finite = largest(A.detach())[..., None, None] < torch.inf
     safe = torch.where(finite, A, identity_like(A))
     values, vectors = torch.linalg.eigh(safe) if compiling() else _or_in_float64(safe)

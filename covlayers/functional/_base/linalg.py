@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.function import compiling, exporting
+from covlayers.functional._base.onnx_export import refuse_onnx
 
 # Beyond any rounding, bfloat16 included: an asymmetry of more than this fraction of the largest
 # entry, or a negative eigenvalue of more than this fraction of the largest, is an error of the
@@ -125,6 +126,8 @@ def spectral_bound(A: Tensor) -> Tensor:
 
 def cholesky(A: Tensor) -> Tensor:
     """The lower Cholesky factor, NaN where a matrix is not positive definite."""
+    if compiling():
+        refuse_onnx(A, "a Cholesky factor")
     factor, failed = torch.linalg.cholesky_ex(A)
     return factor + torch.where(failed > 0, torch.nan, 0.0).to(A.dtype)[..., None, None]
 

@@ -27,7 +27,7 @@ class Start(NamedTuple):
 @lru_cache
 def newton_steps(p: float) -> int:
     """How many steps it takes for float32, at least one."""
-    rho = _linear(p)[2]
+    rho = linear_start(p)[2]
     steps = 0
     while rho > torch.finfo(torch.float32).eps / 2:
         rho = rho**2 / (2 - rho**2)
@@ -37,7 +37,7 @@ def newton_steps(p: float) -> int:
 
 def newton_start(p: float) -> Start:
     """The first step."""
-    v0, v1, rho = _linear(p)
+    v0, v1, rho = linear_start(p)
     m0, m1 = p / (1 + p), 1 / (1 + p)
     beta, rho = newton_step(rho)
     return Start(
@@ -55,7 +55,7 @@ def newton_step(rho: float) -> tuple[float, float]:
     return beta, rho**2 * beta / 2
 
 
-def _linear(p: float) -> tuple[float, float, float]:
+def linear_start(p: float) -> tuple[float, float, float]:
     """The best linear ``V = v0 I + v1 s``, and the size of its residual."""
     a = p / (1 + p)
     T = 2 * (1 + a) ** 2 - (1 - a) ** 2

@@ -11,9 +11,12 @@ from covlayers.functional._base.decomposition import (
     decompose_positive,
     without_null,
 )
+from covlayers.functional._base.function import compiling
 from covlayers.functional._base.linalg import of_spectrum
+from covlayers.functional._base.onnx_export import exporting_to_onnx
 from covlayers.functional.core import Computed, Fns, SpectralMethod
 from covlayers.functional.methods._refinement import refined, with_residual
+from covlayers.functional.methods._roots_for_onnx import roots_for_onnx
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Eigh(SpectralMethod):
     :math:`n = 48` are decomposed in float64 instead, which costs less and leaves nothing to
     correct.
 
+    A graph for ONNX, which has no eigendecomposition, takes the roots by the products of
+    :class:`PolarExpress`, and a power :math:`\pm 2^{-k}` as a root of roots.
+
     Args:
         refine: whether to correct for the rounding of the decomposition.
 
     Raises:
         InvalidTypeError: if ``refine`` is not a bool.
         ConvergenceError: if the decomposition does not converge, not even in float64.
+        UnsupportedError: for another function in a graph for ONNX.
 
     Example:
         >>> from covlayers.functional import logm
@@ -70,6 +77,8 @@ class Eigh(SpectralMethod):
         return "an eigendecomposition, refined by products", "it was asked to be refined"
 
     def forward(self, fns: Fns, A: Tensor) -> Computed:
+        if compiling() and exporting_to_onnx(A):
+            return roots_for_onnx(fns, A), None
         if self.refine and not _small(A):
             spectrum, null = with_residual(A, decompose(A).vectors)
             return tuple([refined(fn, spectrum, null) for fn in fns]), spectrum

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from covlayers.functional._base.checks import check_count
-from covlayers.functional._base.function import compile_time
+from covlayers.functional._base.function import compile_time, compiling
 from covlayers.functional._base.linalg import identity_like, polynomials, solve
+from covlayers.functional._base.onnx_export import exporting_to_onnx
 from covlayers.functional._iterations.approximants import (
     approximants_by_kernel,
     explain_approximants,
 )
+from covlayers.functional._iterations.inverse import inverse_by_products
 from covlayers.functional.core import Fns
 from covlayers.functional.functions import INVSQRT, SQRT
 from covlayers.functional.methods._normalised import NormalisedMethod
@@ -53,7 +55,7 @@ class Pade(NormalisedMethod):
               \Bigr).
 
     On an NVIDIA GPU these fractions are taken of small float32 matrices at every degree, and scaled
-    Newton steps invert.
+    Newton steps invert. In a graph for ONNX they do too, as ONNX has no solve.
 
     Args:
         degree: degree :math:`m \ge 1` of :math:`P` and :math:`Q`.
@@ -98,15 +100,20 @@ class Pade(NormalisedMethod):
 
     def approximate(self, fns: Fns, B: Tensor) -> tuple[Tensor, ...]:
         identity = identity_like(B)
-        if 4**self.degree >= torch.finfo(B.dtype).eps ** -0.5:
-            return tuple([self._fractions(B, identity, fn == SQRT) for fn in fns])
+        for_onnx = compiling() and exporting_to_onnx(B)
+        if for_onnx or 4**self.degree >= torch.finfo(B.dtype).eps ** -0.5:
+            return tuple([self._fractions(B, identity, fn == SQRT, for_onnx) for fn in fns])
         P, Q = polynomials(identity - B, *self._series)
         return tuple([solve(Q, P) if fn == SQRT else solve(P, Q) for fn in fns])
 
-    def _fractions(self, X: Tensor, identity: Tensor, root: bool) -> Tensor:
+    def _fractions(self, X: Tensor, identity: Tensor, root: bool, for_onnx: bool) -> Tensor:
         squares = self._poles if root else self._zeros  # cos²; all terms in one solve
         M = torch.stack([(1 - c) * identity + c * X for c in squares])
-        terms = solve(M, (X if root else identity).expand(M.shape))
+        rhs = X if root else identity
+        if for_onnx:
+            terms = inverse_by_products(M, 1 - max(squares)) @ rhs
+        else:
+            terms = solve(M, rhs.expand(M.shape))
         return (identity + 2 * terms.sum(0)) / (2 * self.degree + 1)
 
 
