@@ -151,7 +151,7 @@ class RunningMoments(ChannelAffine, StatisticBuffers):
                 return
             if not self._looked:
                 self._looked = look(self, self.eps, cov.diagonal(dim1=-2, dim2=-1))
-        if not (self.track_running_stats and self.has_averages):
+        if not self.track_running_stats or self._buffers["running_mean"] is None:
             return
         running = self.running_mean, self.running_cov, self.num_batches_tracked
         if not (isinstance(count, int) and readable(cov)):
