@@ -23,6 +23,8 @@ from covlayers.surgery.parameters import make_masks_permanent
 NO_EPS = 1e-30
 """Positive, as torch wants it, and lost beside a variance of one."""
 
+NO_NEIGHBOUR = "no convolution or linear layer alone beside it can take it"
+
 
 class Affine(NamedTuple):
     """A fixed map of each group of channels, in float64."""
@@ -42,19 +44,23 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor, num_groups: int) -> Tenso
 class PointwiseAffine(nn.Module):
     """A grouped 1x1 convolution of ``(N, C, *)``, whatever the spatial shape."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, num_groups: int) -> None:
+    reason: str
+    """Why it is not merged into a neighbour."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, num_groups: int, reason: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)  # (C, c, 1, 1)
         self.bias = nn.Parameter(bias)  # (C)
         self.num_groups = num_groups
+        self.reason = reason
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``(N, C, *)``."""
         return pointwise(x, self.weight, self.bias, self.num_groups)
 
     def extra_repr(self) -> str:
-        """The sizes."""
-        return f"{self.bias.numel()}, num_groups={self.num_groups}"
+        """The sizes, and why it is here."""
+        return f"{self.bias.numel()}, num_groups={self.num_groups}, reason={self.reason!r}"
 
 
 @torch.no_grad()
@@ -70,16 +76,20 @@ def fold(model: nn.Module) -> nn.Module:
 
               K (V x + b) + d &= (K V)\, x + (K b + d)
 
-    Where there is no such neighbour, or :mod:`torch.fx` cannot follow the model, the layer becomes
-    a grouped 1x1 convolution. Layers whose map depends on the sample stay as they are. The copy has
-    the class and the structure of the model, and is exported and quantised like any other model. A
-    model with a method ``fuse_model``, as torchvision's quantizable ones, gets a BatchNorm that
-    changes nothing in place of the identity, which that method looks for.
+    Where there is no such neighbour, the layer becomes a grouped 1x1 convolution, whose printed
+    form says why. Of a model that :mod:`torch.fx` cannot follow, such as a detector, the largest
+    parts that it can follow are folded, each by itself. Layers whose map depends on the sample stay
+    as they are. The copy has the class and the structure of the model, and is exported and
+    quantised like any other model. A model with a method ``fuse_model``, as torchvision's
+    quantizable ones, gets a BatchNorm that changes nothing in place of the identity, which that
+    method looks for.
 
     A layer is merged where its groups lie within the groups of the convolution, where the model
     uses both once, and where no hook watches either; hooks of a layer go on to what replaces it. Of
     other public methods than ``forward`` each has to use both as ``forward`` does, or neither, as
-    far as :mod:`torch.fx` can follow it. A linear neighbour is taken to work on :math:`(N, C)`.
+    far as :mod:`torch.fx` can follow it. A forward pass that it cannot follow is read, and a layer
+    that it may use by itself, not through the part around the layer and its neighbour, stays. A
+    linear neighbour is taken to work on :math:`(N, C)`.
 
     Args:
         model: a trained model; unchanged.
@@ -104,7 +114,8 @@ def fold(model: nn.Module) -> nn.Module:
                 f"fold needs layers with track_running_stats=True, got {name!r} without; its map "
                 "depends on each batch. Build it with track_running_stats=True, then recalibrate."
             )
-    found = unseparated(model, neighbours(model))
+    beside, reasons = neighbours(model)
+    found = unseparated(model, dict(beside))
     folded = copy.deepcopy(model).eval()
     new: dict[nn.Module, nn.Module] = {}
     for name, module in folded.named_modules():
@@ -113,9 +124,10 @@ def fold(model: nn.Module) -> nn.Module:
             affine = _affine(module)
             if name in found:
                 _merge(affine, folded, found[name])
-            new[module] = (
-                _nothing(folded, found[name]) if name in found else _pointwise(affine, module)
-            )
+                new[module] = _nothing(folded, found[name])
+            else:
+                other = "another method uses it apart" if name in beside else NO_NEIGHBOUR
+                new[module] = _pointwise(affine, module, reasons.get(name, other))
             take_hooks(new[module], module)
     if folded in new:
         return new[folded].eval()
@@ -140,10 +152,11 @@ def _affine(norm: CovarianceNorm) -> Affine:
     return Affine(V, b.squeeze(-1))
 
 
-def _pointwise(affine: Affine, norm: CovarianceNorm) -> PointwiseAffine:
+def _pointwise(affine: Affine, norm: CovarianceNorm, reason: str) -> PointwiseAffine:
     G, c, _ = affine.V.shape
     like = norm.running_mean if norm.weight is None else norm.weight
-    return PointwiseAffine(affine.V.view(G * c, c, 1, 1).to(like), affine.b.flatten().to(like), G)
+    weight, bias = affine.V.view(G * c, c, 1, 1).to(like), affine.b.flatten().to(like)
+    return PointwiseAffine(weight, bias, G, reason)
 
 
 def _nothing(model: nn.Module, neighbour: Neighbour) -> nn.Module:

@@ -1,6 +1,5 @@
 """Which convolution or linear layer stands alone next to a layer, as torch.fx sees the model."""
 
-import copy
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -8,6 +7,8 @@ from torch import fx, nn
 
 from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.surgery.hooks import is_watched
+from covlayers.surgery.reach import may_reach_apart
+from covlayers.surgery.traces import Part, Traces, traces
 
 MERGEABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -19,29 +20,54 @@ class Neighbour(NamedTuple):
     feeds: bool
 
 
-class Tracer(fx.Tracer):
-    """Takes a layer of this library as one module."""
+def neighbours(model: nn.Module) -> tuple[dict[str, Neighbour], dict[str, str]]:
+    """For the name of each layer a module that it may be merged into, or why torch.fx forbids it.
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, CovarianceNorm) or type(m).__module__.startswith("covlayers.")
-        return ours or super().is_leaf_module(m, module_qualified_name)
-
-
-def neighbours(model: nn.Module) -> dict[str, Neighbour]:
-    """For the name of each layer a module that it may be merged into, if there is one.
-
-    There is none for a model that torch.fx cannot follow. A trace takes optional arguments as
-    given. Where there are some, a second trace omits them, and both must find the neighbour.
+    All graphs of a part have to find the neighbour. No code that torch.fx cannot follow may use
+    either of the two but through the whole part. A layer without a neighbour is in neither.
     """
-    traced = copy.deepcopy(model).eval()  # a trace may leave its proxies in attributes
-    try:
-        given = Tracer().trace(traced)
-        defaults = {n.target: n.args[0] for n in given.nodes if n.op == "placeholder" and n.args}
-        omitted = Tracer().trace(traced, concrete_args=defaults) if defaults else given
-    except Exception:  # whatever the model's own code raises when it meets a proxy
-        return {}
-    first, second = neighbours_in(model, given), neighbours_in(model, omitted)
-    return {name: found for name, found in first.items() if second.get(name) == found}
+    seen = traces(model)
+    paths = Counter(module for _, module in model.named_modules(remove_duplicate=False))
+    used = Counter(name for part in seen.parts for name in _used_in(part))
+    found: dict[str, Neighbour] = {}
+    reasons: dict[str, str] = {}
+    for name, module in model.named_modules():
+        around = seen.closed_around(name)
+        if isinstance(module, CovarianceNorm) and around and not used[name]:
+            reasons[name] = _cannot_follow(seen, around[-1])
+    for part in seen.parts:
+        module = model.get_submodule(part.name)
+        first, *others = [neighbours_in(module, graph) for graph in part.graphs]
+        for norm, one in first.items():
+            if all(other.get(norm) == one for other in others):
+                pair = name, other_name = part.full(norm), part.full(one.name)
+                shared = any(paths[model.get_submodule(n)] > 1 or used[n] > 1 for n in pair)
+                users = [closed for n in pair for closed in _users(model, seen, n)]
+                if users:
+                    reasons[name] = f"{_cannot_follow(seen, users[0])}; it may use the layer apart"
+                elif shared and seen.closed:
+                    reasons[name] = "several modules share it, and torch.fx cannot follow them all"
+                else:
+                    found[name] = Neighbour(other_name, one.feeds)
+    return found, reasons
+
+
+def _cannot_follow(seen: Traces, closed: str) -> str:
+    what = repr(closed) if closed else "the model"
+    return f"torch.fx cannot follow {what}: {seen.closed[closed]}"
+
+
+def _used_in(part: Part) -> set[str]:
+    return {part.full(name) for graph in part.graphs for name in uses(graph)}
+
+
+def _users(model: nn.Module, seen: Traces, name: str) -> list[str]:
+    """The closed modules around a module whose code may use it by itself."""
+    return [
+        closed
+        for closed in seen.closed_around(name)
+        if may_reach_apart(model.get_submodule(closed), name[len(closed) :].lstrip("."))
+    ]
 
 
 def neighbours_in(model: nn.Module, graph: fx.Graph) -> dict[str, Neighbour]:

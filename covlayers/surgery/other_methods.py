@@ -2,19 +2,17 @@
 
 import copy
 import inspect
+from collections.abc import Iterable
 from types import FunctionType
-from typing import Any
 
 from torch import fx, nn
 
-from covlayers.surgery.neighbours import Neighbour, Tracer, neighbours_in, uses
+from covlayers.surgery.neighbours import Neighbour, neighbours_in, uses
+from covlayers.surgery.reach import ALL_CHILDREN, CONTAINERS, is_asked, names_in
+from covlayers.surgery.traces import Tracer, is_within
 
 OUTSIDE = " "
 """The name of what is no part of a module."""
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-ALL_CHILDREN = {"children", "named_children", "_modules"}
-# Packages whose methods call whole modules, or are for use by their forward pass alone.
-NOT_ASKED = {"torch", "torchvision", "pytorch_lightning", "lightning"}
 
 
 def unseparated(model: nn.Module, found: dict[str, Neighbour]) -> dict[str, Neighbour]:
@@ -33,13 +31,23 @@ def unseparated(model: nn.Module, found: dict[str, Neighbour]) -> dict[str, Neig
                     inside = [_inner(one, prefix) or OUTSIDE for one in (norm, neighbour.name)]
                     graphs = _graphs(module, name, method)
                     expected = Neighbour(inside[1], neighbour.feeds)
-                    if not graphs or any(
-                        uses(graph)[inside[0]] + uses(graph)[inside[1]]
-                        and neighbours_in(module, graph).get(inside[0]) != expected
-                        for graph in graphs
+                    if not graphs or not all(
+                        _together(module, graph, closed, inside[0], expected)
+                        for graph, closed in graphs
                     ):
                         del found[norm]
     return found
+
+
+def _together(
+    module: nn.Module, graph: fx.Graph, closed: Iterable[str], norm: str, expected: Neighbour
+) -> bool:
+    """Whether a graph uses a layer and its neighbour as expected, or neither."""
+    pair = norm, expected.name
+    if any(is_within(one, around) for one in pair for around in closed):
+        return False
+    used = any(uses(graph)[one] for one in pair)
+    return not used or neighbours_in(module, graph).get(norm) == expected
 
 
 def _inner(path: str, prefix: str) -> str:
@@ -63,22 +71,20 @@ def _other_methods(kind: type[nn.Module]) -> list[tuple[str, FunctionType, set[s
     """Public methods that take something, of the classes of a user, and the names in them."""
     methods = []
     for name, method in inspect.getmembers(kind, inspect.isfunction):
-        theirs = (method.__module__ or "").partition(".")[0] in NOT_ASKED  # none of generated code
-        if not theirs and name != "forward" and not name.startswith("_"):
+        if is_asked(method) and name != "forward" and not name.startswith("_"):
             code = method.__code__
             if code.co_argcount > 1 or code.co_flags & inspect.CO_VARARGS:
-                methods.append((name, method, _names(code)))
+                methods.append((name, method, names_in(code)))
     return methods
 
 
-def _names(code: Any) -> set[str]:
-    """The names in a function and in the functions within it."""
-    inner = (_names(one) for one in code.co_consts if inspect.iscode(one))
-    return set(code.co_names).union(*inner)
+def _graphs(
+    module: nn.Module, name: str, method: FunctionType
+) -> list[tuple[fx.Graph, dict[str, str]]]:
+    """The method with its optional arguments given and omitted, as far as torch.fx can follow.
 
-
-def _graphs(module: nn.Module, name: str, method: FunctionType) -> list[fx.Graph]:
-    """The method with its optional arguments given and omitted, as far as torch.fx can follow."""
+    Beside each graph stand the modules that are closed to it.
+    """
     parameters = inspect.signature(method).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     graphs = []
@@ -86,7 +92,8 @@ def _graphs(module: nn.Module, name: str, method: FunctionType) -> list[fx.Graph
         tracer = Tracer()
         tracer.traced_func_name = name
         try:
-            graphs.append(tracer.trace(copy.deepcopy(module).eval(), concrete_args=omitted))
+            graph = tracer.trace(copy.deepcopy(module).eval(), concrete_args=omitted)
         except Exception:  # whatever the model's own code raises when it meets a proxy
             continue
+        graphs.append((graph, tracer.closed))
     return graphs

@@ -14,7 +14,7 @@ from covlayers.modules.norms.covariance_norm import CovarianceNorm
 from covlayers.modules.norms.pca_norm import PCANorm
 from covlayers.surgery import ConditioningMonitor, convert_batchnorm, fold
 from covlayers.surgery.folding import PointwiseAffine
-from covlayers.surgery.neighbours import Tracer
+from covlayers.surgery.traces import Tracer
 
 Norm = DecorrelatedBatchNorm
 
@@ -41,8 +41,8 @@ class Forward(nn.Module):
         for name, module in modules.items():
             self.add_module(name, module)
 
-    def forward(self, x: torch.Tensor, *args: object) -> torch.Tensor:
-        return self.run(self, x, *args)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.run(self, x)
 
 
 class Optional(nn.Module):
