@@ -51,9 +51,9 @@ def main() -> None:
             records.append((what, error(kernel, expected), allowed))
 
     cases = [
-        *product([2, 3, 5, 16, 17, 31], [(3,)], [1e2, 1e4]),
-        *product([33, 64], [(1,)], [1e2, 1e4]),
-        *product([5, 17], [(), (0,), (2, 2)], [1e2]),
+        *product([2, 3, 16, 17, 31], [(1,)], [1e2, 1e4]),
+        *product([33, 64], [(1,)], [1e4]),
+        *product([5], [(), (0,), (2, 2)], [1e2]),
     ]
     for n, batch, condition in cases:
         case = f"n={n} batch={batch} condition={condition:.0e}"

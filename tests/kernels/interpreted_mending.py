@@ -17,7 +17,7 @@ from tests.properties import spd, weights_like, with_spectrum
 
 patch_interpreter()
 
-SIZES = 2, 5, 16, 33, 100
+SIZES = 2, 33
 BELOW = 1e-6, 1e-4, 5e-3, 5e-2
 """The lowest eigenvalue is so far below zero, of the largest."""
 

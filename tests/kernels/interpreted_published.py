@@ -69,17 +69,17 @@ def main() -> None:
             names = "".join(n for n, one in (("Y", gY), ("Z", gZ)) if one is not None)
             note(f"gradient of {names} {case}", kernel, exact, allowed)
 
-    for n, steps in (*product((2, 5, 16, 17), (1, 5)), (5, 15)):
-        check(3 * spd(3, n=n, condition=100.0).float(), steps)
-    for n in (33, 64):
+    for n, steps in (*product((2, 16, 17), (1, 5)), (5, 15)):
+        check(3 * spd(1, n=n, condition=100.0).float(), steps)
+    for n in (33,):
         check(3 * spd(n=n, condition=1e4).float(), 5)
     for batch in ((0,), (2, 2)):
         check(spd(*batch, n=5).float(), 5)
     check(spd(4, n=5).float().permute(1, 2, 0).contiguous().permute(2, 0, 1), 5)
 
     methods = F.Taylor(), F.Pade(1), F.Pade(5), F.Pade(16)
-    for n, method in (*product((2, 5, 17), methods), *product((64,), methods[::2])):
-        A = 3 * spd(2, n=n, condition=1e4).float()
+    for n, method in (*product((2, 17), methods), (64, methods[2])):
+        A = 3 * spd(1, n=n, condition=1e4).float()
         fractions = isinstance(method, F.Pade)
         if isinstance(method, F.Pade):
             numbers = method._poles, method._zeros
@@ -93,7 +93,7 @@ def main() -> None:
             (alone,) = launch_approximants(A, *own, fractions)
             note(f"{name} alone by {method}, n={n}", alone, kernel.double(), 1e-6)
 
-    for n in (5, 33):
+    for n in (5,):
         A = spd(6, n=n).float()
         A[1] = 0
         A[2] = torch.eye(n)

@@ -85,7 +85,7 @@ def main() -> None:
     sys.setswitchinterval(1e-4)
     records: list[tuple[str, float, float]] = []
     for n, members in CASES:
-        A = spd(2, n=n, condition=1e2).float()
+        A = spd(1, n=n, condition=1e2).float()
         alone = results(A, 1)
         with all_at_once():
             together = results(A, members)
