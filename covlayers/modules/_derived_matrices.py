@@ -159,7 +159,7 @@ def _comparable(kept: Kept, options: Options, sources: Tensors) -> bool:
 
 
 def _equal(kept: Kept, sources: Tensors) -> bool:
-    """Whether the values are those of the copies; the host waits for them."""
+    """Whether buffers and copies have the same values; the host waits to know."""
     return all(map(Tensor.equal, sources, kept.sources))
 
 

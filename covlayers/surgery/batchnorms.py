@@ -77,7 +77,7 @@ def _replaceable(bn: _BatchNorm) -> bool:
 def with_activation(norm: nn.Module, bn: _BatchNorm) -> nn.Module:
     """A layer, then the dropout and the activation of the BatchNorm that it replaces, if any.
 
-    A checkpoint may have the tensors of the layer under its own name or that of the BatchNorm.
+    A checkpoint may have the tensors of the layer under its own name or the BatchNorm's.
     """
     if _only_normalises(bn):
         return norm
